@@ -1,0 +1,90 @@
+/* bytes: a borrowed run of bytes, and the few things one does with it.
+ *
+ * Any thread; owns nothing. A `struct bytes` never outlives what it points into and is never stored
+ * (STYLE 10); where bytes must be kept they are copied into an arena or a buf. */
+#ifndef DAYBOOK_BASE_BYTES_H
+#define DAYBOOK_BASE_BYTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct bytes {
+    const uint8_t *p;
+    size_t n;
+};
+
+#define BYTES_NONE ((struct bytes){NULL, 0})
+/* A string literal as bytes. */
+#define BYTES_LITERAL(s) ((struct bytes){(const uint8_t *)(s), sizeof(s) - 1})
+/* For printf: "%.*s", BYTES_ARGS(b). */
+#define BYTES_ARGS(b) (int)(b).n, (const char *)(b).p
+
+static inline struct bytes bytes_of(const void *p, size_t n)
+{
+    return (struct bytes){(const uint8_t *)p, n};
+}
+
+static inline struct bytes bytes_of_string(const char *s)
+{
+    return (struct bytes){(const uint8_t *)s, s == NULL ? 0 : strlen(s)};
+}
+
+static inline bool bytes_equal(struct bytes a, struct bytes b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+static inline bool bytes_have_prefix(struct bytes a, struct bytes prefix)
+{
+    return a.n >= prefix.n && (prefix.n == 0 || memcmp(a.p, prefix.p, prefix.n) == 0);
+}
+
+/* Byte order, shorter first where one is the beginning of the other: <0, 0, >0. */
+int bytes_compare(struct bytes a, struct bytes b);
+
+/* A 64-bit hash (seeded, not cryptographic; SipHash-free, wyhash-like mixing) for tables in memory. */
+uint64_t bytes_hash(struct bytes b, uint64_t seed);
+
+/* Whether it is well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms). */
+bool bytes_are_utf8(struct bytes b);
+
+/* Little-endian and big-endian fixed-width numbers in unaligned memory. */
+static inline void bytes_put_u32le(uint8_t *p, uint32_t v)
+{
+    p[0] = (uint8_t)v, p[1] = (uint8_t)(v >> 8), p[2] = (uint8_t)(v >> 16), p[3] = (uint8_t)(v >> 24);
+}
+
+static inline uint32_t bytes_get_u32le(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static inline void bytes_put_u64le(uint8_t *p, uint64_t v)
+{
+    bytes_put_u32le(p, (uint32_t)v), bytes_put_u32le(p + 4, (uint32_t)(v >> 32));
+}
+
+static inline uint64_t bytes_get_u64le(const uint8_t *p)
+{
+    return (uint64_t)bytes_get_u32le(p) | (uint64_t)bytes_get_u32le(p + 4) << 32;
+}
+
+static inline void bytes_put_u64be(uint8_t *p, uint64_t v)
+{
+    for (int i = 7; i >= 0; i--, v >>= 8) {
+        p[i] = (uint8_t)v;
+    }
+}
+
+static inline uint64_t bytes_get_u64be(const uint8_t *p)
+{
+    uint64_t v = 0;
+    for (int i = 0; i < 8; i++) {
+        v = v << 8 | p[i];
+    }
+    return v;
+}
+
+#endif
