@@ -1,0 +1,30 @@
+/* app: what the handlers work with: the store, the writer, the limits. One per process, constant while requests run. */
+#ifndef DAYBOOK_SERVER_APP_H
+#define DAYBOOK_SERVER_APP_H
+
+#include <stdatomic.h>
+
+#include "server/http.h"
+#include "server/writer.h"
+#include "storage/store.h"
+
+struct app_limits {
+    size_t event_bytes_max;   /* data plus metadata of one event */
+    size_t body_bytes_max;
+    size_t header_bytes_max;
+    size_t append_events_max; /* events in one request */
+    size_t page_events_max;   /* events in one JSON page */
+    size_t page_events_default;
+};
+
+struct app {
+    struct store *store;
+    struct writer *writer;
+    struct http *http;
+    struct app_limits limits;
+    int64_t started_us; /* monotonic clock */
+    _Atomic bool ready;
+    _Atomic bool stopping;
+};
+
+#endif
