@@ -1,7 +1,8 @@
 /* buf: a growable buffer that names its maximum.
  *
  * One thread at a time. Growth failures stick: after the first one every append is a no-op and
- * `buf_status` tells (ERR_LIMIT or ERR_MEMORY), so a long run of appends needs one check at its end. */
+ * `buf_status` tells (ERR_LIMIT or ERR_MEMORY), so a long run of appends needs one check at its
+ * end. */
 #ifndef DAYBOOK_BASE_BUF_H
 #define DAYBOOK_BASE_BUF_H
 
@@ -16,15 +17,16 @@ struct buf {
     err_t status;
 };
 
-/* Embedded lifecycle. `max` is in bytes and must be > 0. Nothing is allocated until the first append. */
+/* Embedded lifecycle. `max` is in bytes and must be > 0. Nothing is allocated until the first
+ * append. */
 void buf_init(struct buf *b, size_t max);
 void buf_done(struct buf *b);
 
 /* Forgets the content and the status, keeps the memory. */
 void buf_clear(struct buf *b);
 
-/* Makes room for `n` more bytes and returns where they go (valid until the next call), or NULL with the status set.
- * The caller writes up to n bytes there and then says buf_advance(b, written). */
+/* Makes room for `n` more bytes and returns where they go (valid until the next call), or NULL with
+ * the status set. The caller writes up to n bytes there and then says buf_advance(b, written). */
 uint8_t *buf_reserve(struct buf *b, size_t n);
 void buf_advance(struct buf *b, size_t n);
 
@@ -51,7 +53,8 @@ MUST_CHECK static inline err_t buf_status(const struct buf *b)
     return b->status;
 }
 
-/* Hands the malloc'd memory over to the caller (free() it; may be NULL when *ret_n is 0) and leaves the buf empty. */
+/* Hands the malloc'd memory over to the caller (free() it; may be NULL when *ret_n is 0) and leaves
+ * the buf empty. */
 uint8_t *buf_take(struct buf *b, size_t *ret_n);
 
 #endif

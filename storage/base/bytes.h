@@ -44,7 +44,8 @@ static inline bool bytes_have_prefix(struct bytes a, struct bytes prefix)
 /* Byte order, shorter first where one is the beginning of the other: <0, 0, >0. */
 int bytes_compare(struct bytes a, struct bytes b);
 
-/* A 64-bit hash (seeded, not cryptographic; SipHash-free, wyhash-like mixing) for tables in memory. */
+/* A 64-bit hash (seeded, not cryptographic; SipHash-free, wyhash-like mixing) for tables in memory.
+ */
 uint64_t bytes_hash(struct bytes b, uint64_t seed);
 
 /* Whether it is well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms). */
@@ -53,7 +54,8 @@ bool bytes_are_utf8(struct bytes b);
 /* Little-endian and big-endian fixed-width numbers in unaligned memory. */
 static inline void bytes_put_u32le(uint8_t *p, uint32_t v)
 {
-    p[0] = (uint8_t)v, p[1] = (uint8_t)(v >> 8), p[2] = (uint8_t)(v >> 16), p[3] = (uint8_t)(v >> 24);
+    p[0] = (uint8_t)v, p[1] = (uint8_t)(v >> 8), p[2] = (uint8_t)(v >> 16),
+    p[3] = (uint8_t)(v >> 24);
 }
 
 static inline uint32_t bytes_get_u32le(const uint8_t *p)

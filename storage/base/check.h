@@ -1,4 +1,5 @@
-/* check: asserts that stay on in release builds. They are for our own bugs only, never for input, disk, memory or peers. */
+/* check: asserts that stay on in release builds. They are for our own bugs only, never for input,
+ * disk, memory or peers. */
 #ifndef DAYBOOK_BASE_CHECK_H
 #define DAYBOOK_BASE_CHECK_H
 

@@ -1,6 +1,8 @@
-/* crc32c: the Castagnoli CRC (RFC 3720 appendix B.4) that guards every record, by SSE 4.2 where the CPU has it.
+/* crc32c: the Castagnoli CRC (RFC 3720 appendix B.4) that guards every record, by SSE 4.2 where the
+ * CPU has it.
  *
- * Any thread. crc32c(0, "123456789") is 0xe3069283. Pass an earlier result as `seed` to go on over more bytes. */
+ * Any thread. crc32c(0, "123456789") is 0xe3069283. Pass an earlier result as `seed` to go on over
+ * more bytes. */
 #ifndef DAYBOOK_BASE_CRC32C_H
 #define DAYBOOK_BASE_CRC32C_H
 

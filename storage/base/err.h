@@ -1,8 +1,8 @@
 /* err: the error codes of every Daybook library, and a buffer for what to tell a human.
  *
- * Any thread may call it; nothing is shared. What can fail returns `err_t`; ERR_OK is 0. Functions that
- * have more to say than a code also take a `struct err_text *`, which may be NULL; callers prepend
- * context on the way up. Nothing here allocates or logs. */
+ * Any thread may call it; nothing is shared. What can fail returns `err_t`; ERR_OK is 0. Functions
+ * that have more to say than a code also take a `struct err_text *`, which may be NULL; callers
+ * prepend context on the way up. Nothing here allocates or logs. */
 #ifndef DAYBOOK_BASE_ERR_H
 #define DAYBOOK_BASE_ERR_H
 
@@ -23,7 +23,8 @@ typedef enum err err_t;
 
 #define ERR_TEXT_MAX 512
 
-/* A bounded message: primary text first, context prepended as `context: message`. Zero-initialise. */
+/* A bounded message: primary text first, context prepended as `context: message`. Zero-initialise.
+ */
 struct err_text {
     char text[ERR_TEXT_MAX];
 };
@@ -39,9 +40,11 @@ err_t err_set(struct err_text *et, err_t err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Prepends `context: ` to the message; no-op where `et` is NULL. */
-void err_prepend(struct err_text *et, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void err_prepend(struct err_text *et, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
-/* The code for an errno value: ENOSPC and EDQUOT are DISK_FULL, ENOMEM is MEMORY, ENOENT is NOT_FOUND, all else IO. */
+/* The code for an errno value: ENOSPC and EDQUOT are DISK_FULL, ENOMEM is MEMORY, ENOENT is
+ * NOT_FOUND, all else IO. */
 err_t err_from_errno(int code);
 
 #endif

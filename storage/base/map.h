@@ -1,7 +1,8 @@
 /* map: a hash table from byte strings to pointers, open addressing, for tables in memory.
  *
- * One thread at a time for writers; lookups alone may run side by side. Owns its table only: keys are
- * borrowed (the value normally holds them) and must live as long as their entry; values are the caller's. */
+ * One thread at a time for writers; lookups alone may run side by side. Owns its table only: keys
+ * are borrowed (the value normally holds them) and must live as long as their entry; values are the
+ * caller's. */
 #ifndef DAYBOOK_BASE_MAP_H
 #define DAYBOOK_BASE_MAP_H
 
@@ -26,10 +27,12 @@ void map_done(struct map *m);
 /* The value, or NULL. */
 void *map_get(const struct map *m, struct bytes key);
 
-/* Adds an entry; the key must not be there yet and value must not be NULL. ERR_MEMORY leaves the map as it was. */
+/* Adds an entry; the key must not be there yet and value must not be NULL. ERR_MEMORY leaves the
+ * map as it was. */
 MUST_CHECK err_t map_add(struct map *m, struct bytes key, void *value);
 
-/* Walks all entries in no particular order: start with *iterator = 0; NULL at the end. The map must not change meanwhile. */
+/* Walks all entries in no particular order: start with *iterator = 0; NULL at the end. The map must
+ * not change meanwhile. */
 void *map_next(const struct map *m, size_t *iterator);
 
 #endif

@@ -9,11 +9,12 @@
 
 #define TIMESTAMP_TEXT_BYTES 27
 
-/* Writes "2026-01-01T00:00:00.000000Z": exactly TIMESTAMP_TEXT_BYTES characters, no terminator. Never uses gmtime. */
+/* Writes "2026-01-01T00:00:00.000000Z": exactly TIMESTAMP_TEXT_BYTES characters, no terminator.
+ * Never uses gmtime. A time outside the years 0001 to 9999 is written as the nearest inside. */
 void timestamp_format(int64_t time_us, char ret[TIMESTAMP_TEXT_BYTES]);
 
-/* Reads any RFC 3339 date-time (offset or Z, `T`/`t`, 0 to 9 fraction digits, leap second 60 counted as 59.999999).
- * ERR_INVALID leaves *ret untouched. */
+/* Reads any RFC 3339 date-time (offset or Z, `T`/`t`, 0 to 9 fraction digits, leap second 60
+ * counted as 59.999999). ERR_INVALID leaves *ret untouched. */
 MUST_CHECK err_t timestamp_parse(struct bytes text, int64_t *ret_us);
 
 #endif
