@@ -1,0 +1,235 @@
+/* command: building a command, and reading what became of it. */
+#include "command_int.h"
+
+#include <stdlib.h>
+
+#include "storage/base/check.h"
+
+#define COMMAND_CHUNK_BYTES 2048
+
+struct command *command_new(size_t memory_max)
+{
+    struct command *c = calloc(1, sizeof *c);
+    if (c != NULL) {
+        arena_init(&c->arena, COMMAND_CHUNK_BYTES, memory_max);
+    }
+    return c;
+}
+
+void command_free(struct command *c)
+{
+    if (c != NULL) {
+        arena_done(&c->arena);
+        free(c);
+    }
+}
+
+/* Makes room for one more item of `size` bytes in the array *items. */
+static err_t grow(struct arena *a, void **items, size_t n, size_t *cap, size_t size)
+{
+    if (n < *cap) {
+        return ERR_OK;
+    }
+    size_t wanted = *cap == 0 ? 1 : *cap * 2;
+    void *p = arena_alloc(a, wanted * size);
+    if (p == NULL) {
+        return ERR_LIMIT;
+    }
+    if (n > 0) {
+        memcpy(p, *items, n * size);
+    }
+    *items = p;
+    *cap = wanted;
+    return ERR_OK;
+}
+
+static err_t copy_name(struct command *c, struct bytes stream, struct bytes *ret)
+{
+    if (!event_name_is_valid(stream) || event_name_is_system(stream)) {
+        return ERR_INVALID;
+    }
+    return arena_copy(&c->arena, stream, ret);
+}
+
+err_t command_add_append(struct command *c, struct bytes stream, struct expectation expected)
+{
+    struct bytes name;
+    err_t err = copy_name(c, stream, &name);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = grow(&c->arena, (void **)&c->appends, c->append_count, &c->append_cap,
+               sizeof *c->appends);
+    if (err != ERR_OK) {
+        return err;
+    }
+    c->appends[c->append_count++] = (struct command_append){
+        .stream = name, .expected = expected, .first_event = c->event_count};
+    return ERR_OK;
+}
+
+static bool draft_is_valid(const struct event_draft *draft)
+{
+    if (draft->id.n != UUID_BYTES || !event_name_is_valid(draft->type) ||
+        event_name_is_system(draft->type) || draft->tag_count > EVENT_TAGS_MAX ||
+        draft->content_type.n > EVENT_MEDIA_MAX || draft->occurred_at.n > EVENT_TIME_MAX) {
+        return false;
+    }
+    for (uint32_t i = 0; i < draft->tag_count; i++) {
+        if (!event_name_is_valid(draft->tags[i])) {
+            return false;
+        }
+    }
+    return draft->data.n + draft->metadata.n <= RECORD_BODY_BYTES_MAX / 2;
+}
+
+/* The tags as slices of the encoded draft would need decoding; they are few, so they are copied. */
+static err_t copy_tags(struct command *c, const struct event_draft *draft, const struct bytes **ret)
+{
+    if (draft->tag_count == 0) {
+        *ret = NULL;
+        return ERR_OK;
+    }
+    struct bytes *tags = arena_alloc(&c->arena, draft->tag_count * sizeof *tags);
+    if (tags == NULL) {
+        return ERR_LIMIT;
+    }
+    for (uint32_t i = 0; i < draft->tag_count; i++) {
+        err_t err = arena_copy(&c->arena, draft->tags[i], &tags[i]);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    *ret = tags;
+    return ERR_OK;
+}
+
+err_t command_add_event(struct command *c, const struct event_draft *draft)
+{
+    CHECK(c->append_count > 0);
+    if (!draft_is_valid(draft)) {
+        return ERR_INVALID;
+    }
+    err_t err =
+        grow(&c->arena, (void **)&c->events, c->event_count, &c->event_cap, sizeof *c->events);
+    if (err != ERR_OK) {
+        return err;
+    }
+    struct command_append *append = &c->appends[c->append_count - 1];
+    size_t n = record_draft_bytes(append->stream, draft);
+    uint8_t *p = arena_alloc(&c->arena, n);
+    if (p == NULL) {
+        return ERR_LIMIT;
+    }
+    struct command_event *event = &c->events[c->event_count];
+    *event = (struct command_event){.append = (uint32_t)(c->append_count - 1),
+                                    .tag_count = draft->tag_count,
+                                    .id_given = draft->id_given};
+    err = copy_tags(c, draft, &event->tags);
+    if (err != ERR_OK) {
+        return err;
+    }
+    record_encode_draft(p, append->stream, draft, &event->draft);
+    append->event_count++;
+    c->event_count++;
+    c->bytes += n + RECORD_STAMP_BYTES_MAX;
+    return ERR_OK;
+}
+
+err_t command_add_check(struct command *c, struct bytes stream, struct expectation expected)
+{
+    struct bytes name;
+    err_t err = copy_name(c, stream, &name);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = grow(&c->arena, (void **)&c->checks, c->check_count, &c->check_cap, sizeof *c->checks);
+    if (err != ERR_OK) {
+        return err;
+    }
+    c->checks[c->check_count++] = (struct command_check){.stream = name, .expected = expected};
+    return ERR_OK;
+}
+
+err_t command_add_violation(struct command *c, struct bytes stream, struct expectation expected,
+                            uint64_t actual)
+{
+    err_t err = grow(&c->arena, (void **)&c->violations, c->violation_count, &c->violation_cap,
+                     sizeof *c->violations);
+    if (err != ERR_OK) {
+        return err;
+    }
+    c->violations[c->violation_count++] =
+        (struct violation){.stream = stream, .expected = expected, .actual = actual};
+    return ERR_OK;
+}
+
+size_t command_appends(const struct command *c)
+{
+    return c->append_count;
+}
+
+size_t command_events(const struct command *c)
+{
+    return c->event_count;
+}
+
+size_t command_bytes(const struct command *c)
+{
+    return c->bytes;
+}
+
+struct bytes command_append_stream(const struct command *c, size_t i)
+{
+    CHECK(i < c->append_count);
+    return c->appends[i].stream;
+}
+
+size_t command_append_events(const struct command *c, size_t i)
+{
+    CHECK(i < c->append_count);
+    return c->appends[i].event_count;
+}
+
+struct bytes command_event_id(const struct command *c, size_t append, size_t event)
+{
+    CHECK(append < c->append_count && event < c->appends[append].event_count);
+    return c->events[c->appends[append].first_event + event].draft.id;
+}
+
+enum verdict command_verdict(const struct command *c)
+{
+    return c->verdict;
+}
+
+err_t command_error(const struct command *c)
+{
+    return c->error;
+}
+
+const struct append_result *command_result(const struct command *c, size_t i)
+{
+    CHECK(i < c->append_count);
+    return &c->appends[i].result;
+}
+
+size_t command_violations(const struct command *c)
+{
+    return c->violation_count;
+}
+
+const struct violation *command_violation(const struct command *c, size_t i)
+{
+    CHECK(i < c->violation_count);
+    return &c->violations[i];
+}
+
+size_t command_fault_append(const struct command *c)
+{
+    return c->fault_append;
+}
+
+size_t command_fault_event(const struct command *c)
+{
+    return c->fault_event;
+}
