@@ -30,6 +30,9 @@ comma   := ,
 VERSION := $(shell cat VERSION)
 BUILD   := build$(if $(SANITIZER),-$(subst $(comma),-,$(SANITIZER)))
 
+# How many jobs a recursive make may use; its own business when this one was given -j.
+PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+
 # ---- flags --------------------------------------------------------------------------------------
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
@@ -121,30 +124,30 @@ all: $(BUILD)/daybookd $(BUILD)/daybook $(LIB_CLIENT) ## build daybookd, daybook
 
 run: ## install what is missing, build, start a server with demo data
 	@scripts/deps
-	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@$(MAKE) --no-print-directory $(PARALLEL) all
 	@scripts/run
 
 test: ## unit, model and HTTP tests, fuzz corpora (about 5 minutes)
 	@scripts/deps --test
-	@MAKE='$(MAKE)' scripts/test
+	@MAKE='$(MAKE) $(PARALLEL)' SANITIZER='$(SANITIZER)' scripts/test
 
 check: ## test, again under the sanitizers, a long model test, tidy
 	@scripts/deps --test --tidy
-	@MAKE='$(MAKE)' scripts/test --check
+	@MAKE='$(MAKE) $(PARALLEL)' scripts/test --check
 
 bench: ## measure, beside the limits of this machine and Redis
 	@scripts/deps --bench
-	@$(MAKE) --no-print-directory -j$$(nproc) all benches
+	@$(MAKE) --no-print-directory $(PARALLEL) all benches
 	@tests/bench/run
 
 fuzz: ## run every fuzz target for FUZZ_SECONDS (60)
 	@scripts/deps --fuzz
-	@$(MAKE) --no-print-directory -j$$(nproc) SANITIZER=fuzzer fuzzers
+	@$(MAKE) --no-print-directory $(PARALLEL) SANITIZER=fuzzer fuzzers
 	@scripts/test --fuzz $(FUZZ_SECONDS)
 
 tidy: ## format, layers, size budgets, names, static analysis
 	@scripts/deps --tidy
-	@$(MAKE) --no-print-directory $(PROTO_H)
+	@$(MAKE) --no-print-directory $(PARALLEL) $(PROTO_H)
 	@scripts/tidy
 
 tests: $(UNIT_PROGRAMS) $(MODEL_PROGRAMS) $(REPLAY_PROGRAMS) ## build the test programs, run nothing
@@ -165,7 +168,7 @@ install: all ## install the two programs and the client library under DESTDIR/PR
 	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/daybook.pc
 
 clean: ## remove build/ and its sanitizer siblings
-	rm -rf build build-address build-undefined build-thread build-address-undefined build-fuzzer
+	rm -rf build build-*
 
 help: ## this list
 	@echo 'make TARGET [SANITIZER=address|undefined|thread] [V=1] [CC=clang] [PREFIX=..] [DESTDIR=..]'
