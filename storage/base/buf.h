@@ -25,8 +25,9 @@ void buf_done(struct buf *b);
 /* Forgets the content and the status, keeps the memory. */
 void buf_clear(struct buf *b);
 
-/* Makes room for `n` more bytes and returns where they go (valid until the next call), or NULL with
- * the status set. The caller writes up to n bytes there and then says buf_advance(b, written). */
+/* Makes room for `n` more bytes and returns where they go (valid until the next call; also for
+ * n = 0), or NULL with the status set. The caller writes up to n bytes there and then says
+ * buf_advance(b, written). */
 uint8_t *buf_reserve(struct buf *b, size_t n);
 void buf_advance(struct buf *b, size_t n);
 
@@ -54,7 +55,7 @@ MUST_CHECK static inline err_t buf_status(const struct buf *b)
 }
 
 /* Hands the malloc'd memory over to the caller (free() it; may be NULL when *ret_n is 0) and leaves
- * the buf empty. */
+ * the buf empty. The status stays. */
 uint8_t *buf_take(struct buf *b, size_t *ret_n);
 
 #endif

@@ -44,8 +44,8 @@ static inline bool bytes_have_prefix(struct bytes a, struct bytes prefix)
 /* Byte order, shorter first where one is the beginning of the other: <0, 0, >0. */
 int bytes_compare(struct bytes a, struct bytes b);
 
-/* A 64-bit hash (seeded, not cryptographic; SipHash-free, wyhash-like mixing) for tables in memory.
- */
+/* A 64-bit hash for tables in memory: seeded, wyhash-like mixing, not cryptographic. It depends on
+ * the machine's byte order and must not be stored. */
 uint64_t bytes_hash(struct bytes b, uint64_t seed);
 
 /* Whether it is well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms). */

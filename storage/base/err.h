@@ -23,8 +23,7 @@ typedef enum err err_t;
 
 #define ERR_TEXT_MAX 512
 
-/* A bounded message: primary text first, context prepended as `context: message`. Zero-initialise.
- */
+/* A bounded message, context prepended as `context: message`. Zero-initialise. */
 struct err_text {
     char text[ERR_TEXT_MAX];
 };
@@ -35,7 +34,7 @@ const char *err_describe(err_t err);
 
 /* Sets the message (printf style) and returns `err`, so that a failure is one line:
  *   return err_set(et, ERR_CORRUPT, "segment %llu: bad magic", n);
- * `et` may be NULL. Too long a message is cut. */
+ * `et` may be NULL. Too long a message is cut, never inside a UTF-8 character. */
 err_t err_set(struct err_text *et, err_t err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -13,8 +13,8 @@ enum fault {
     FAULT_COUNT
 };
 
-/* The nth pass (1 = the next one) through `fault` fails; where `persistent`, so do all after it. n
- * = 0 disarms. */
+/* The nth pass (1 = the next one) through `fault` fails; where `persistent`, so do all after it.
+ * n = 0 disarms. */
 void fault_arm(enum fault fault, long n, bool persistent);
 
 /* True where this pass shall fail. */

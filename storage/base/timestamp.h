@@ -13,8 +13,9 @@
  * Never uses gmtime. A time outside the years 0001 to 9999 is written as the nearest inside. */
 void timestamp_format(int64_t time_us, char ret[TIMESTAMP_TEXT_BYTES]);
 
-/* Reads any RFC 3339 date-time (offset or Z, `T`/`t`, 0 to 9 fraction digits, leap second 60
- * counted as 59.999999). ERR_INVALID leaves *ret untouched. */
+/* Reads any RFC 3339 date-time (offset or Z, `T`/`t`, 0 to 9 fraction digits, leap second 60 at
+ * the end of a UTC day counted as 59.999999; what is finer than a microsecond is dropped).
+ * ERR_INVALID leaves *ret_us untouched. */
 MUST_CHECK err_t timestamp_parse(struct bytes text, int64_t *ret_us);
 
 #endif

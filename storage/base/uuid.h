@@ -11,8 +11,7 @@
 #define UUID_BYTES      16
 #define UUID_TEXT_BYTES 36
 
-/* Version 7: 48 bits of Unix milliseconds, then `random` (10 bytes) with version and variant set.
- */
+/* Version 7: 48 bits of Unix milliseconds, then `random` with version and variant set. */
 void uuid_make_v7(uint64_t unix_ms, const uint8_t random[10], uint8_t ret[UUID_BYTES]);
 
 /* Reads "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", either case; any version. ERR_INVALID leaves ret

@@ -1,0 +1,512 @@
+/* journal_file: the journal's engine on preallocated segment files.
+ *
+ * Happy path: the active segment is a file that was allocated, zeroed and synced ahead; a group is one pwritev to a descriptor
+ * opened with O_DSYNC, so that data is on the device when it returns and no metadata has to follow. When the next group
+ * does not fit, the prepared next segment becomes the active one. Segments that the store has applied are recycled.
+ *
+ * Failure modes: a cut last group was never acknowledged, its checksum does not match, and it is dropped. A bad group with
+ * a good one behind it is damage (nobody writes group n + 1 before n is synced) and is reported. A header names its own
+ * logical offset, which never comes again, so that what an older life of a recycled file left behind is not mistaken for a
+ * group. After a failed append nothing is known of the file's content, so the engine refuses all further appends. */
+#include "journal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "storage/base/check.h"
+#include "storage/base/crc32c.h"
+#include "storage/base/fault.h"
+#include "storage/journal_segment.h"
+
+struct segment {
+    uint64_t base, size;
+    uint64_t last_position; /* of the last group in it; 0: none */
+};
+
+struct journal_file {
+    struct journal base;
+    struct journal_file_options options;
+    int dir_fd;
+
+    /* The writer's. */
+    int fd; /* of the active segment, -1: none yet */
+    struct segment active;
+    uint64_t at; /* where the next group goes, from the start of the active segment */
+    bool failed;
+
+    /* Under the lock, which the writer takes only when it changes segments. */
+    pthread_mutex_t lock;
+    struct segment *old; /* full ones, oldest first */
+    size_t old_count, old_cap;
+    bool next_ready; /* the segment after the active one stands prepared */
+    bool free_ready; /* a recycled file waits under JOURNAL_FREE_NAME */
+};
+
+static struct journal_file *self(struct journal *j)
+{
+    return (struct journal_file *)j;
+}
+
+static uint64_t end_of(const struct segment *s)
+{
+    return s->base + s->size;
+}
+
+/* ---- making segments ---- */
+
+/* A fresh file of zeroes under JOURNAL_NEW_NAME. Zeroes are written, not only allocated: a later synced write must not have to
+ * turn unwritten extents into written ones. */
+static err_t make_zeroed(struct journal_file *j, int *ret_fd)
+{
+    int fd = openat(j->dir_fd, JOURNAL_NEW_NAME, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return err_from_errno(errno);
+    }
+    err_t err = fault_hit(FAULT_JOURNAL_ALLOCATE) ? ERR_DISK_FULL
+                                                  : segment_zero(fd, j->options.segment_bytes);
+    if (err != ERR_OK) {
+        close(fd);
+        unlinkat(j->dir_fd, JOURNAL_NEW_NAME, 0);
+        return err;
+    }
+    *ret_fd = fd;
+    return ERR_OK;
+}
+
+/* The recycled file where there is one, else a fresh one; under JOURNAL_NEW_NAME. */
+static err_t take_file(struct journal_file *j, int *ret_fd)
+{
+    if (j->free_ready) {
+        j->free_ready = false;
+        if (renameat(j->dir_fd, JOURNAL_FREE_NAME, j->dir_fd, JOURNAL_NEW_NAME) == 0) {
+            int fd = openat(j->dir_fd, JOURNAL_NEW_NAME, O_RDWR | O_CLOEXEC);
+            if (fd >= 0) {
+                *ret_fd = fd;
+                return ERR_OK;
+            }
+        }
+    }
+    return make_zeroed(j, ret_fd);
+}
+
+/* Makes the segment that starts at `base`, whole and synced, under its name. */
+static err_t make_segment(struct journal_file *j, uint64_t base)
+{
+    int fd = -1;
+    err_t err = take_file(j, &fd);
+    if (err != ERR_OK) {
+        return err;
+    }
+    struct segment_header header = {.base = base, .size = j->options.segment_bytes};
+    memcpy(header.store_id, j->options.store_id, UUID_BYTES);
+    err = segment_write_header(fd, &header);
+    close(fd);
+    if (err != ERR_OK) {
+        return err;
+    }
+    char name[JOURNAL_NAME_BYTES];
+    segment_name(base, name);
+    if (renameat(j->dir_fd, JOURNAL_NEW_NAME, j->dir_fd, name) != 0 || fsync(j->dir_fd) != 0) {
+        return err_from_errno(errno);
+    }
+    return ERR_OK;
+}
+
+/* Where the segment after the active one starts. */
+static uint64_t next_base(const struct journal_file *j)
+{
+    return end_of(&j->active);
+}
+
+static err_t prepare_locked(struct journal_file *j)
+{
+    if (j->next_ready) {
+        return ERR_OK;
+    }
+    err_t err = make_segment(j, next_base(j));
+    j->next_ready = err == ERR_OK;
+    return err;
+}
+
+static err_t journal_file_prepare(struct journal *base)
+{
+    struct journal_file *j = self(base);
+    pthread_mutex_lock(&j->lock);
+    err_t err = prepare_locked(j);
+    pthread_mutex_unlock(&j->lock);
+    return err;
+}
+
+/* ---- appending ---- */
+
+static err_t open_active(struct journal_file *j, const struct segment *s)
+{
+    char name[JOURNAL_NAME_BYTES];
+    segment_name(s->base, name);
+    int fd = openat(j->dir_fd, name, O_RDWR | O_DSYNC | O_CLOEXEC);
+    if (fd < 0) {
+        return err_from_errno(errno);
+    }
+    if (j->fd >= 0) {
+        close(j->fd);
+    }
+    j->fd = fd;
+    j->active = *s;
+    j->at = JOURNAL_SEGMENT_HEADER_BYTES;
+    return ERR_OK;
+}
+
+static err_t keep_old(struct journal_file *j, const struct segment *s)
+{
+    if (j->old_count == j->old_cap) {
+        size_t cap = j->old_cap == 0 ? 8 : j->old_cap * 2;
+        struct segment *p = realloc(j->old, cap * sizeof *p);
+        if (p == NULL) {
+            return ERR_MEMORY;
+        }
+        j->old = p;
+        j->old_cap = cap;
+    }
+    j->old[j->old_count++] = *s;
+    return ERR_OK;
+}
+
+static err_t roll_locked(struct journal_file *j)
+{
+    err_t err = prepare_locked(j);
+    if (err == ERR_OK) {
+        err = keep_old(j, &j->active);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    struct segment next = {.base = next_base(j), .size = j->options.segment_bytes};
+    err = open_active(j, &next);
+    if (err != ERR_OK) {
+        j->old_count--;
+        return err;
+    }
+    j->next_ready = false;
+    return ERR_OK;
+}
+
+static uint64_t group_bytes(size_t records)
+{
+    return (JOURNAL_GROUP_HEADER_BYTES + records + 7) & ~(uint64_t)7;
+}
+
+static err_t journal_file_reserve(struct journal *base, size_t bytes)
+{
+    struct journal_file *j = self(base);
+    uint64_t needed = group_bytes(bytes);
+    if (needed > j->options.segment_bytes - JOURNAL_SEGMENT_HEADER_BYTES) {
+        return ERR_LIMIT;
+    }
+    if (j->at + needed <= j->active.size) {
+        return ERR_OK;
+    }
+    pthread_mutex_lock(&j->lock);
+    err_t err = roll_locked(j);
+    pthread_mutex_unlock(&j->lock);
+    return err;
+}
+
+static err_t journal_file_append(struct journal *base, uint64_t first_position, uint32_t count,
+                                 const struct iovec *parts, int part_count)
+{
+    struct journal_file *j = self(base);
+    CHECK(part_count > 0 && part_count <= JOURNAL_PARTS_MAX);
+    if (j->failed || fault_hit(FAULT_JOURNAL_WRITE)) {
+        j->failed = true;
+        return ERR_IO;
+    }
+    struct group_header header = {.offset = j->active.base + j->at,
+                                  .first_position = first_position,
+                                  .count = count};
+    uint64_t written;
+    err_t err = segment_write_group(j->fd, j->at, &header, parts, part_count, &written);
+    if (err != ERR_OK) {
+        j->failed = true;
+        return err;
+    }
+    CHECK(j->at + written <= j->active.size);
+    j->at += written;
+    j->active.last_position = first_position + count - 1;
+    return ERR_OK;
+}
+
+/* ---- forgetting ---- */
+
+static void drop_oldest(struct journal_file *j, bool recycle)
+{
+    char name[JOURNAL_NAME_BYTES];
+    segment_name(j->old[0].base, name);
+    bool fits = j->old[0].size == j->options.segment_bytes;
+    if (recycle && fits && !j->free_ready &&
+        renameat(j->dir_fd, name, j->dir_fd, JOURNAL_FREE_NAME) == 0) {
+        j->free_ready = true;
+    } else {
+        unlinkat(j->dir_fd, name, 0);
+    }
+    j->old_count--;
+    memmove(j->old, j->old + 1, j->old_count * sizeof *j->old);
+}
+
+static err_t journal_file_trim(struct journal *base, uint64_t position, bool idle)
+{
+    struct journal_file *j = self(base);
+    pthread_mutex_lock(&j->lock);
+    while (j->old_count > 0 && j->old[0].last_position <= position) {
+        drop_oldest(j, !idle);
+    }
+    if (idle && j->free_ready) {
+        unlinkat(j->dir_fd, JOURNAL_FREE_NAME, 0);
+        j->free_ready = false;
+    }
+    pthread_mutex_unlock(&j->lock);
+    return ERR_OK;
+}
+
+static uint64_t journal_file_bytes(struct journal *base)
+{
+    struct journal_file *j = self(base);
+    pthread_mutex_lock(&j->lock);
+    uint64_t n = j->active.size;
+    for (size_t i = 0; i < j->old_count; i++) {
+        n += j->old[i].size;
+    }
+    n += (uint64_t)(j->next_ready + j->free_ready) * j->options.segment_bytes;
+    pthread_mutex_unlock(&j->lock);
+    return n;
+}
+
+/* ---- replay ---- */
+
+struct replay {
+    struct journal_file *j;
+    uint64_t after; /* groups that end at or before it are skipped */
+    err_t (*deliver)(void *ctx, const struct journal_group *group);
+    void *ctx;
+    struct err_text *et;
+    uint64_t last;   /* position of the last group seen; 0: none */
+    bool ended;      /* the end of the journal was found: nothing valid may follow */
+    uint64_t end_at; /* where, in its segment */
+    struct segment end_in;
+};
+
+static err_t deliver_group(struct replay *r, const struct segment *s,
+                           const struct group_header *header, struct bytes records)
+{
+    if (r->last != 0 && header->first_position != r->last + 1) {
+        return err_set(r->et, ERR_CORRUPT,
+                       "journal segment %016" PRIx64 ": position %" PRIu64 " follows %" PRIu64,
+                       s->base, header->first_position, r->last);
+    }
+    if (r->last == 0 && header->first_position > r->after + 1) {
+        return err_set(r->et, ERR_CORRUPT,
+                       "the journal begins at position %" PRIu64 " but the store ends at %" PRIu64,
+                       header->first_position, r->after);
+    }
+    r->last = header->first_position + header->count - 1;
+    if (r->last <= r->after) {
+        return ERR_OK;
+    }
+    struct journal_group group = {
+        .first_position = header->first_position, .count = header->count, .records = records};
+    return r->deliver(r->ctx, &group);
+}
+
+/* Delivers the groups of one segment that is in memory; stops at the first that is not valid. */
+static err_t replay_groups(struct replay *r, struct segment *s, struct bytes file, uint64_t *ret_at)
+{
+    uint64_t at = JOURNAL_SEGMENT_HEADER_BYTES;
+    struct group_header header;
+    struct bytes records;
+    while (segment_read_group(file, s->base, at, &header, &records)) {
+        err_t err = deliver_group(r, s, &header, records);
+        if (err != ERR_OK) {
+            return err;
+        }
+        s->last_position = r->last;
+        at += group_bytes(records.n);
+    }
+    *ret_at = at;
+    return ERR_OK;
+}
+
+static err_t replay_segment(struct replay *r, struct segment *s, struct bytes file)
+{
+    uint64_t at = JOURNAL_SEGMENT_HEADER_BYTES;
+    if (!r->ended) {
+        err_t err = replay_groups(r, s, file, &at);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    uint64_t stray;
+    if (segment_find_group(file, s->base, at, &stray)) {
+        return err_set(r->et, ERR_CORRUPT,
+                       "journal segment %016" PRIx64 ": damaged group at byte %" PRIu64
+                       ", a valid one follows at byte %" PRIu64,
+                       s->base, at, stray);
+    }
+    /* A segment is left for the next one when a group does not fit, so an end inside a segment is the end of the
+     * journal only if the next ones are empty: the first empty one settles it. */
+    if (!r->ended && s->last_position == 0 && r->end_in.size != 0) {
+        r->ended = true;
+        return ERR_OK;
+    }
+    if (!r->ended) {
+        r->end_in = *s;
+        r->end_at = at;
+    }
+    return ERR_OK;
+}
+
+static err_t replay_file(struct replay *r, const uint64_t *base, struct segment *ret)
+{
+    struct segment_header header;
+    uint8_t *file;
+    err_t err = segment_load(r->j->dir_fd, *base, r->j->options.store_id, &header, &file, r->et);
+    if (err != ERR_OK) {
+        return err;
+    }
+    *ret = (struct segment){.base = header.base, .size = header.size};
+    err = replay_segment(r, ret, bytes_of(file, header.size));
+    free(file);
+    return err;
+}
+
+static err_t replay_all(struct replay *r, const uint64_t *bases, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct segment s;
+        err_t err = replay_file(r, &bases[i], &s);
+        if (err != ERR_OK) {
+            return err;
+        }
+        if (i + 1 < n && end_of(&s) != bases[i + 1]) {
+            return err_set(r->et, ERR_CORRUPT, "journal segment %016" PRIx64 " is missing",
+                           end_of(&s));
+        }
+        /* Behind the end: the prepared next segment. What lies behind that is made again when its turn comes. */
+        if (r->ended && s.base == end_of(&r->end_in)) {
+            r->j->next_ready = s.size == r->j->options.segment_bytes;
+        }
+    }
+    return ERR_OK;
+}
+
+/* Full segments before the one that ends the journal are kept until they are trimmed. */
+static err_t remember_old(struct journal_file *j, const uint64_t *bases, size_t n, uint64_t last)
+{
+    for (size_t i = 0; i < n && bases[i] < j->active.base; i++) {
+        uint64_t size = (i + 1 < n ? bases[i + 1] : j->active.base) - bases[i];
+        /* Not known exactly per segment any more: the journal's last position keeps it until all is applied. */
+        struct segment s = {.base = bases[i], .size = size, .last_position = last};
+        err_t err = keep_old(j, &s);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    return ERR_OK;
+}
+
+static err_t start_appending(struct journal_file *j, const struct replay *r, const uint64_t *bases,
+                             size_t n)
+{
+    if (n == 0) {
+        struct segment first = {.base = 0, .size = j->options.segment_bytes};
+        err_t err = make_segment(j, 0);
+        return err == ERR_OK ? open_active(j, &first) : err;
+    }
+    struct segment end = r->end_in;
+    err_t err = open_active(j, &end);
+    if (err != ERR_OK) {
+        return err;
+    }
+    j->at = r->end_at;
+    return remember_old(j, bases, n, r->last);
+}
+
+static err_t journal_file_replay(struct journal *base, uint64_t after,
+                                 err_t (*deliver)(void *ctx, const struct journal_group *group),
+                                 void *ctx, struct err_text *et)
+{
+    struct journal_file *j = self(base);
+    uint64_t *bases;
+    size_t n;
+    err_t err = segment_list(j->dir_fd, &bases, &n);
+    if (err != ERR_OK) {
+        return err_set(et, err, "cannot list the journal in %s", j->options.dir);
+    }
+    struct replay r = {.j = j, .after = after, .deliver = deliver, .ctx = ctx, .et = et};
+    err = replay_all(&r, bases, n);
+    if (err == ERR_OK && !j->options.read_only) {
+        err = start_appending(j, &r, bases, n);
+        if (err != ERR_OK) {
+            err_set(et, err, "cannot open the journal in %s for writing", j->options.dir);
+        }
+    }
+    free(bases);
+    return err;
+}
+
+/* ---- lifecycle ---- */
+
+static void journal_file_close(struct journal *base)
+{
+    struct journal_file *j = self(base);
+    if (j->fd >= 0) {
+        close(j->fd);
+    }
+    if (j->dir_fd >= 0) {
+        close(j->dir_fd);
+    }
+    pthread_mutex_destroy(&j->lock);
+    free(j->old);
+    free(j);
+}
+
+static const struct journal_methods METHODS = {
+    .reserve = journal_file_reserve,
+    .append = journal_file_append,
+    .replay = journal_file_replay,
+    .trim = journal_file_trim,
+    .prepare = journal_file_prepare,
+    .bytes = journal_file_bytes,
+    .close = journal_file_close,
+};
+
+err_t journal_file_open(const struct journal_file_options *options, struct journal **ret,
+                        struct err_text *et)
+{
+    struct journal_file *j = calloc(1, sizeof *j);
+    if (j == NULL) {
+        return ERR_MEMORY;
+    }
+    j->base.methods = &METHODS;
+    j->options = *options;
+    j->fd = -1;
+    pthread_mutex_init(&j->lock, NULL);
+    j->dir_fd = open(options->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (j->dir_fd < 0) {
+        err_t err =
+            err_set(et, err_from_errno(errno), "cannot open the directory %s", options->dir);
+        journal_file_close(&j->base);
+        return err;
+    }
+    if (!options->read_only) {
+        unlinkat(j->dir_fd, JOURNAL_NEW_NAME, 0);
+        unlinkat(j->dir_fd, JOURNAL_FREE_NAME, 0);
+    }
+    *ret = &j->base;
+    return ERR_OK;
+}

@@ -1,0 +1,302 @@
+/* kv_lmdb: the tables on LMDB. No DUPSORT, no WRITEMAP, no NOSYNC; NOTLS, so that a reader belongs to its transaction and not
+ * to a thread; NORDAHEAD, because the log is larger than memory and read at random places too. */
+#include "kv.h"
+
+#include <errno.h>
+#include <lmdb.h>
+#include <stdlib.h>
+
+#include "storage/base/check.h"
+#include "storage/base/fault.h"
+
+#define KV_READERS_MAX 1024
+
+struct kv {
+    MDB_env *env;
+    MDB_dbi tables[KV_TABLE_COUNT];
+    size_t page_bytes;
+};
+
+struct kv_txn {
+    MDB_txn *txn;
+    struct kv *kv;
+};
+
+struct kv_cursor {
+    MDB_cursor *cursor;
+};
+
+static const char *const TABLE_NAMES[KV_TABLE_COUNT] = {"meta", "log", "names", "postings"};
+
+static err_t from_lmdb(int code)
+{
+    switch (code) {
+    case MDB_SUCCESS:
+        return ERR_OK;
+    case MDB_NOTFOUND:
+        return ERR_NOT_FOUND;
+    case MDB_MAP_FULL:
+        return ERR_DISK_FULL;
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_INVALID:
+    case MDB_BAD_VALSIZE:
+        return ERR_CORRUPT;
+    case MDB_VERSION_MISMATCH:
+        return ERR_FORMAT;
+    case MDB_READERS_FULL:
+        return ERR_FULL;
+    default:
+        return err_from_errno(code);
+    }
+}
+
+static MDB_val to_val(struct bytes b)
+{
+    return (MDB_val){.mv_size = b.n, .mv_data = (void *)(uintptr_t)b.p};
+}
+
+static struct bytes from_val(MDB_val v)
+{
+    return bytes_of(v.mv_data, v.mv_size);
+}
+
+static int open_tables(struct kv *kv, bool read_only)
+{
+    MDB_txn *txn;
+    int code = mdb_txn_begin(kv->env, NULL, read_only ? MDB_RDONLY : 0, &txn);
+    if (code != 0) {
+        return code;
+    }
+    for (int i = 0; i < KV_TABLE_COUNT && code == 0; i++) {
+        code = mdb_dbi_open(txn, TABLE_NAMES[i], read_only ? 0 : MDB_CREATE, &kv->tables[i]);
+    }
+    if (code != 0) {
+        mdb_txn_abort(txn);
+        return code;
+    }
+    return mdb_txn_commit(txn);
+}
+
+static int open_env(struct kv *kv, const char *dir, uint64_t map_bytes, bool read_only)
+{
+    int code = mdb_env_create(&kv->env);
+    if (code == 0) {
+        code = mdb_env_set_mapsize(kv->env, map_bytes);
+    }
+    if (code == 0) {
+        code = mdb_env_set_maxdbs(kv->env, KV_TABLE_COUNT);
+    }
+    if (code == 0) {
+        code = mdb_env_set_maxreaders(kv->env, KV_READERS_MAX);
+    }
+    if (code == 0) {
+        unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | MDB_NOMEMINIT;
+        code = mdb_env_open(kv->env, dir, flags | (read_only ? MDB_RDONLY : 0), 0600);
+    }
+    if (code == 0) {
+        int dead;
+        code = mdb_reader_check(kv->env, &dead);
+    }
+    return code == 0 ? open_tables(kv, read_only) : code;
+}
+
+err_t kv_open(const char *dir, uint64_t map_bytes, bool read_only, struct kv **ret,
+              struct err_text *et)
+{
+    struct kv *kv = calloc(1, sizeof *kv);
+    if (kv == NULL) {
+        return ERR_MEMORY;
+    }
+    int code = open_env(kv, dir, map_bytes, read_only);
+    if (code != 0) {
+        kv_close(kv);
+        return err_set(et, from_lmdb(code), "cannot open the LMDB environment %s: %s", dir,
+                       mdb_strerror(code));
+    }
+    MDB_stat stat;
+    mdb_env_stat(kv->env, &stat);
+    kv->page_bytes = stat.ms_psize;
+    *ret = kv;
+    return ERR_OK;
+}
+
+void kv_close(struct kv *kv)
+{
+    if (kv != NULL) {
+        if (kv->env != NULL) {
+            mdb_env_close(kv->env);
+        }
+        free(kv);
+    }
+}
+
+uint64_t kv_data_bytes(struct kv *kv)
+{
+    MDB_envinfo info;
+    mdb_env_info(kv->env, &info);
+    return ((uint64_t)info.me_last_pgno + 1) * kv->page_bytes;
+}
+
+err_t kv_begin(struct kv *kv, bool write, struct kv_txn **ret)
+{
+    struct kv_txn *txn = malloc(sizeof *txn);
+    if (txn == NULL) {
+        return ERR_MEMORY;
+    }
+    txn->kv = kv;
+    int code = mdb_txn_begin(kv->env, NULL, write ? 0 : MDB_RDONLY, &txn->txn);
+    if (code != 0) {
+        free(txn);
+        return from_lmdb(code);
+    }
+    *ret = txn;
+    return ERR_OK;
+}
+
+err_t kv_commit(struct kv_txn *txn)
+{
+    if (fault_hit(FAULT_KV_COMMIT)) {
+        kv_abort(txn);
+        return ERR_IO;
+    }
+    int code = mdb_txn_commit(txn->txn);
+    free(txn);
+    return from_lmdb(code);
+}
+
+void kv_abort(struct kv_txn *txn)
+{
+    if (txn != NULL) {
+        mdb_txn_abort(txn->txn);
+        free(txn);
+    }
+}
+
+void kv_reset(struct kv_txn *txn)
+{
+    mdb_txn_reset(txn->txn);
+}
+
+err_t kv_renew(struct kv_txn *txn)
+{
+    return from_lmdb(mdb_txn_renew(txn->txn));
+}
+
+err_t kv_get(struct kv_txn *txn, enum kv_table table, struct bytes key, struct bytes *ret)
+{
+    MDB_val k = to_val(key), v;
+    int code = mdb_get(txn->txn, txn->kv->tables[table], &k, &v);
+    if (code == 0) {
+        *ret = from_val(v);
+    }
+    return from_lmdb(code);
+}
+
+err_t kv_put(struct kv_txn *txn, enum kv_table table, struct bytes key, struct bytes value)
+{
+    if (fault_hit(FAULT_KV_PUT)) {
+        return ERR_DISK_FULL;
+    }
+    MDB_val k = to_val(key), v = to_val(value);
+    return from_lmdb(mdb_put(txn->txn, txn->kv->tables[table], &k, &v, 0));
+}
+
+err_t kv_append(struct kv_txn *txn, enum kv_table table, struct bytes key, size_t n, uint8_t **ret)
+{
+    if (fault_hit(FAULT_KV_PUT)) {
+        return ERR_DISK_FULL;
+    }
+    MDB_val k = to_val(key), v = {.mv_size = n, .mv_data = NULL};
+    int code = mdb_put(txn->txn, txn->kv->tables[table], &k, &v, MDB_APPEND | MDB_RESERVE);
+    if (code == MDB_KEYEXIST) {
+        return ERR_CORRUPT; /* the key is not after the last one */
+    }
+    if (code == 0) {
+        *ret = v.mv_data;
+    }
+    return from_lmdb(code);
+}
+
+err_t kv_clear(struct kv_txn *txn, enum kv_table table)
+{
+    return from_lmdb(mdb_drop(txn->txn, txn->kv->tables[table], 0));
+}
+
+err_t kv_cursor_open(struct kv_txn *txn, enum kv_table table, struct kv_cursor **ret)
+{
+    struct kv_cursor *c = malloc(sizeof *c);
+    if (c == NULL) {
+        return ERR_MEMORY;
+    }
+    int code = mdb_cursor_open(txn->txn, txn->kv->tables[table], &c->cursor);
+    if (code != 0) {
+        free(c);
+        return from_lmdb(code);
+    }
+    *ret = c;
+    return ERR_OK;
+}
+
+void kv_cursor_close(struct kv_cursor *c)
+{
+    if (c != NULL) {
+        mdb_cursor_close(c->cursor);
+        free(c);
+    }
+}
+
+static err_t move(struct kv_cursor *c, MDB_val *k, MDB_cursor_op op, struct kv_row *ret)
+{
+    MDB_val v;
+    int code = mdb_cursor_get(c->cursor, k, &v, op);
+    if (code == MDB_NOTFOUND) {
+        return ERR_END;
+    }
+    if (code == 0) {
+        *ret = (struct kv_row){.key = from_val(*k), .value = from_val(v)};
+    }
+    return from_lmdb(code);
+}
+
+err_t kv_first(struct kv_cursor *c, struct kv_row *ret)
+{
+    MDB_val k;
+    return move(c, &k, MDB_FIRST, ret);
+}
+
+err_t kv_last(struct kv_cursor *c, struct kv_row *ret)
+{
+    MDB_val k;
+    return move(c, &k, MDB_LAST, ret);
+}
+
+err_t kv_next(struct kv_cursor *c, struct kv_row *ret)
+{
+    MDB_val k;
+    return move(c, &k, MDB_NEXT, ret);
+}
+
+err_t kv_prev(struct kv_cursor *c, struct kv_row *ret)
+{
+    MDB_val k;
+    return move(c, &k, MDB_PREV, ret);
+}
+
+err_t kv_seek(struct kv_cursor *c, struct bytes key, struct kv_row *ret)
+{
+    MDB_val k = to_val(key);
+    return move(c, &k, MDB_SET_RANGE, ret);
+}
+
+err_t kv_seek_back(struct kv_cursor *c, struct bytes key, struct kv_row *ret)
+{
+    err_t err = kv_seek(c, key, ret);
+    if (err == ERR_END) {
+        return kv_last(c, ret);
+    }
+    if (err == ERR_OK && bytes_compare(ret->key, key) > 0) {
+        return kv_prev(c, ret);
+    }
+    return err;
+}

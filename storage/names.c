@@ -1,0 +1,52 @@
+/* names: keys and rows of the directory. */
+#include "names.h"
+
+#define NAME_ROW_BYTES 24
+
+struct bytes names_key(enum name_kind kind, struct bytes name, uint8_t *key)
+{
+    key[0] = (uint8_t)kind;
+    memcpy(key + 1, name.p, name.n);
+    return bytes_of(key, 1 + name.n);
+}
+
+static err_t decode_row(struct bytes value, struct name_row *ret)
+{
+    if (value.n != NAME_ROW_BYTES) {
+        return ERR_CORRUPT;
+    }
+    ret->id = bytes_get_u64le(value.p);
+    ret->count = bytes_get_u64le(value.p + 8);
+    ret->last = bytes_get_u64le(value.p + 16);
+    return ret->id > 0 && ret->last >= ret->id && ret->count > 0 ? ERR_OK : ERR_CORRUPT;
+}
+
+err_t names_get(struct kv_txn *txn, enum name_kind kind, struct bytes name, struct name_row *ret)
+{
+    uint8_t key[NAME_KEY_BYTES_MAX];
+    struct bytes value;
+    *ret = (struct name_row){0};
+    err_t err = kv_get(txn, KV_NAMES, names_key(kind, name, key), &value);
+    return err == ERR_OK ? decode_row(value, ret) : err;
+}
+
+err_t names_put(struct kv_txn *txn, enum name_kind kind, struct bytes name,
+                const struct name_row *row)
+{
+    uint8_t key[NAME_KEY_BYTES_MAX], value[NAME_ROW_BYTES];
+    bytes_put_u64le(value, row->id);
+    bytes_put_u64le(value + 8, row->count);
+    bytes_put_u64le(value + 16, row->last);
+    return kv_put(txn, KV_NAMES, names_key(kind, name, key), bytes_of(value, sizeof value));
+}
+
+err_t names_decode(const struct kv_row *row, enum name_kind *ret_kind, struct bytes *ret_name,
+                   struct name_row *ret)
+{
+    if (row->key.n < 2 || row->key.n > NAME_KEY_BYTES_MAX || row->key.p[0] >= NAME_KINDS) {
+        return ERR_CORRUPT;
+    }
+    *ret_kind = (enum name_kind)row->key.p[0];
+    *ret_name = bytes_of(row->key.p + 1, row->key.n - 1);
+    return decode_row(row->value, ret);
+}
