@@ -1,0 +1,49 @@
+/* posting: one block of a posting list: up to POSTING_ENTRIES_MAX positions of one name, delta-coded, and for a stream the
+ * fingerprints of the event ids.
+ *
+ * Pure functions on memory, any thread. A list is rows of KV_POSTINGS under (kind, name id, ordinal): of a stream the
+ * ordinal is the first revision in the block, of the others its first position. Blocks are kept small enough that several
+ * share a page. Layout in FORMAT.md. */
+#ifndef DAYBOOK_STORAGE_POSTING_H
+#define DAYBOOK_STORAGE_POSTING_H
+
+#include "storage/kv.h"
+#include "storage/names.h"
+
+#define POSTING_KEY_BYTES 17
+#define POSTING_ENTRIES_MAX 512
+#define POSTING_BYTES_MAX 1000
+
+struct posting_block {
+    uint64_t ordinal; /* from the key */
+    uint32_t n;
+    size_t bytes; /* encoded */
+    uint64_t positions[POSTING_ENTRIES_MAX];
+    uint16_t prints[POSTING_ENTRIES_MAX]; /* streams only */
+};
+
+struct bytes posting_key(enum name_kind kind, uint64_t id, uint64_t ordinal,
+                         uint8_t key[POSTING_KEY_BYTES]);
+
+/* Whether a row's key is of this list. */
+bool posting_key_is(struct bytes key, enum name_kind kind, uint64_t id);
+
+/* ERR_CORRUPT where it is not a block: cut, out of order, too long. */
+MUST_CHECK err_t posting_decode(const struct kv_row *row, enum name_kind kind,
+                                struct posting_block *ret);
+/* The same for the positions' end alone: how many there are, and (streams) where their fingerprints stand, 2 bytes
+ * each, little-endian. */
+MUST_CHECK err_t posting_prints(const struct kv_row *row, uint32_t *ret_n, const uint8_t **ret_prints);
+
+/* Starts an empty block. */
+void posting_start(struct posting_block *b, uint64_t ordinal);
+/* Adds a position after the last one; false: the block is full, start another. */
+bool posting_add(struct posting_block *b, enum name_kind kind, uint64_t position, uint16_t print);
+/* Into out[POSTING_BYTES_MAX]; returns the size. */
+size_t posting_encode(const struct posting_block *b, enum name_kind kind,
+                      uint8_t out[POSTING_BYTES_MAX]);
+
+/* Index of the first of `n` ascending positions that is at or after `position`; n where there is none. */
+size_t posting_search(const uint64_t *positions, size_t n, uint64_t position);
+
+#endif

@@ -1,0 +1,87 @@
+/* store_int: the inside of the store, for the storage folder only: its parts and who may touch them. */
+#ifndef DAYBOOK_STORAGE_STORE_INT_H
+#define DAYBOOK_STORAGE_STORE_INT_H
+
+#include <stdatomic.h>
+
+#include "storage/index.h"
+#include "storage/journal.h"
+#include "storage/kv.h"
+#include "storage/log.h"
+#include "storage/store.h"
+#include "storage/tail.h"
+
+#define STORE_FORMAT_VERSION 1
+
+/* What the applier is in the middle of. */
+enum apply_stage { APPLY_IDLE, APPLY_LOG, APPLY_INDEX };
+
+struct applier {
+    enum apply_stage stage;
+    struct tail_generation *generation; /* the oldest of the tail, frozen */
+    uint32_t log_next;                  /* its next record for the log */
+    struct index_job job;
+};
+
+struct committer; /* commit.c's scratch memory */
+
+struct store {
+    struct store_options options;
+    int lock_fd; /* holds the directory's lock */
+    uint8_t id[UUID_BYTES];
+    struct kv *kv;
+    struct journal *journal;
+    struct tail tail;
+
+    struct committer *committer; /* the writer's */
+    int64_t last_time_us;        /* the writer's: time of the last event */
+    struct applier applier;      /* the applier's */
+
+    _Atomic uint64_t applied;      /* log and index rows are in LMDB up to here */
+    _Atomic uint64_t apply_target; /* the applier may be writing rows up to here */
+    _Atomic uint64_t streams;
+    _Atomic bool disk_full;
+};
+
+struct store_view {
+    struct store *store;
+    struct tail_snapshot tail;
+    struct kv_txn *txn;
+    struct log_cursor log;
+};
+
+/* The stored record at a position of the view, checked. ERR_NOT_FOUND, ERR_CORRUPT. */
+MUST_CHECK err_t view_record(struct store_view *v, uint64_t position, struct bytes *ret_body,
+                             uint32_t *ret_flags);
+
+/* A view whose memory is the caller's: open, renew (a newer snapshot of the same), close. */
+MUST_CHECK err_t view_init(struct store_view *v, struct store *s);
+MUST_CHECK err_t view_renew(struct store_view *v);
+void view_done(struct store_view *v);
+
+/* Number of a name's events in the view, and its row in LMDB (zeroes where it has none). ERR_NOT_FOUND where it has no event. */
+struct name_state {
+    struct name_row row;
+    uint64_t count;
+    uint64_t first_position;
+};
+MUST_CHECK err_t view_name(struct store_view *v, enum name_kind kind, struct bytes name,
+                           struct name_state *ret);
+
+/* Meta rows: numbers under a name; 0 where missing. */
+MUST_CHECK err_t meta_get(struct kv_txn *txn, const char *name, uint64_t *ret);
+MUST_CHECK err_t meta_put(struct kv_txn *txn, const char *name, uint64_t value);
+#define META_FORMAT "format"
+#define META_INDEX_POSITION "index_position"
+#define META_STREAMS "streams"
+#define META_STORE_ID "store_id"
+
+MUST_CHECK err_t committer_new(struct store *s, struct committer **ret);
+void committer_free(struct committer *c);
+
+/* Adds the names of the log's events (index position, log position] to the index, in bounded steps. */
+MUST_CHECK err_t index_catch_up(struct store *s,
+                                bool (*progress)(void *ctx, uint64_t done, uint64_t total),
+                                void *ctx, struct err_text *et);
+
+#endif
