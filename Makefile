@@ -147,7 +147,7 @@ fuzz: ## run every fuzz target for FUZZ_SECONDS (60)
 
 tidy: ## format, layers, size budgets, names, static analysis
 	@scripts/deps --tidy
-	@$(MAKE) --no-print-directory $(PARALLEL) $(PROTO_H)
+	@$(MAKE) -s --no-print-directory $(PARALLEL) $(PROTO_H)
 	@scripts/tidy
 
 tests: $(UNIT_PROGRAMS) $(MODEL_PROGRAMS) $(REPLAY_PROGRAMS) ## build the test programs, run nothing
