@@ -26,6 +26,9 @@ struct writer_job {
     struct command *command;
     struct http_request *request; /* resumed through http_resume_all when decided; may be NULL */
     void (*decided)(struct writer_job *job); /* called instead where request is NULL, on the writer's thread */
+    /* Set by the writer. ERR_OK: the command has its verdict. Else it has none and nothing of it was written: ERR_DISK_FULL
+     * (the tail cannot be emptied), or the failure that stops the process. */
+    err_t error;
     struct writer_job *next;
 };
 

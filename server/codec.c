@@ -1,0 +1,409 @@
+/* codec: protobuf bodies to drafts, and answers to protobuf. codec.c is the only file in here that
+ * knows the generated code.
+ *
+ * protobuf-c unpacks into the draft's arena, which frees everything at once. Each piece of it is
+ * preceded by its size: the generated structs hold strings as char pointers, and a NUL inside one
+ * must be seen, not taken for its end. */
+#include "server/codec.h"
+
+#include "daybook/v1/commands.pb-c.h"
+#include "daybook/v1/streams.pb-c.h"
+
+#include <stdio.h>
+
+#define TAG_ENTRY          0x0a /* field 1 of EventBatch, AppendResults and the lists */
+#define TAG_EVENT_POSITION 0x08 /* Event.position = 1 */
+#define VARINT_BYTES_MAX   10
+#define PIECE_HEADER       8
+
+struct unpacking {
+    struct arena *arena;
+    bool exhausted;
+    ProtobufCAllocator allocator;
+};
+
+static void *piece_alloc(void *ctx, size_t n);
+static void piece_free(void *ctx, void *p);
+static bool read_append(struct draft *d, const Daybook__V1__Append *message);
+static bool read_many(struct draft *d, const Daybook__V1__AppendMany *message);
+static bool read_command(struct draft *d, const Daybook__V1__Command *message);
+
+static const struct draft_place nowhere = {-1, -1, -1};
+
+bool codec_read_draft(struct bytes body, struct draft *d)
+{
+    static const ProtobufCMessageDescriptor *const descriptors[] = {
+        [DRAFT_APPEND] = &daybook__v1__append__descriptor,
+        [DRAFT_APPEND_MANY] = &daybook__v1__append_many__descriptor,
+        [DRAFT_COMMAND] = &daybook__v1__command__descriptor,
+    };
+    struct unpacking u = {.arena = d->arena, .allocator = {piece_alloc, piece_free, &u}};
+    const ProtobufCMessageDescriptor *descriptor = descriptors[d->body];
+    ProtobufCMessage *message = protobuf_c_message_unpack(descriptor, &u.allocator, body.n, body.p);
+    if (message == NULL && u.exhausted) {
+        return draft_reject(d, PROBLEM_TOO_MANY_EVENTS, nowhere, "",
+                            "the request has far more parts than %zu events, the limit "
+                            "(append-events-max), can have",
+                            d->limits->append_events_max);
+    }
+    if (message == NULL) {
+        return draft_reject(d, PROBLEM_INVALID_PROTOBUF, nowhere, "",
+                            "the body does not parse as a %s", descriptor->name);
+    }
+    switch (d->body) {
+    case DRAFT_APPEND:
+        return read_append(d, (const Daybook__V1__Append *)message);
+    case DRAFT_APPEND_MANY:
+        return read_many(d, (const Daybook__V1__AppendMany *)message);
+    case DRAFT_COMMAND:
+        return read_command(d, (const Daybook__V1__Command *)message);
+    }
+    return false;
+}
+
+/* ---- memory ---- */
+
+static void *piece_alloc(void *ctx, size_t n)
+{
+    struct unpacking *u = ctx;
+    uint8_t *p = n > SIZE_MAX - PIECE_HEADER ? NULL : arena_alloc(u->arena, n + PIECE_HEADER);
+    if (p == NULL) {
+        u->exhausted = true;
+        return NULL;
+    }
+    memcpy(p, &n, sizeof n);
+    return p + PIECE_HEADER;
+}
+
+static void piece_free(void *ctx, void *p)
+{
+    (void)ctx;
+    (void)p;
+}
+
+/* A string field as bytes, with any NUL that it has; .p is NULL where it is absent or empty. */
+static struct bytes string_bytes(const char *s)
+{
+    if (s == protobuf_c_empty_string || s == NULL) {
+        return BYTES_NONE;
+    }
+    size_t n;
+    memcpy(&n, s - PIECE_HEADER, sizeof n);
+    return n > 1 ? bytes_of(s, n - 1) : BYTES_NONE;
+}
+
+static struct bytes data_bytes(ProtobufCBinaryData data)
+{
+    return bytes_of(data.data, data.len);
+}
+
+/* ---- reading ---- */
+
+/* A guard that this server does not know must not be skipped silently, so nothing unknown is. */
+static bool has_unknown_fields(struct draft *d, const ProtobufCMessage *message,
+                               struct draft_place place)
+{
+    if (message->n_unknown_fields == 0) {
+        return false;
+    }
+    char member[24];
+    snprintf(member, sizeof member, "#%u", message->unknown_fields[0].tag);
+    draft_reject(d, PROBLEM_UNKNOWN_FIELD, place, member, "%s has no field number %u",
+                 message->descriptor->short_name, message->unknown_fields[0].tag);
+    return true;
+}
+
+static bool read_state(struct draft *d, Daybook__V1__StreamState state, struct draft_place place,
+                       struct expectation *ret)
+{
+    switch (state) {
+    case DAYBOOK__V1__STREAM_STATE__STREAM_STATE_ANY:
+        ret->kind = EXPECT_ANY;
+        return true;
+    case DAYBOOK__V1__STREAM_STATE__STREAM_STATE_NO_STREAM:
+        ret->kind = EXPECT_NO_STREAM;
+        return true;
+    case DAYBOOK__V1__STREAM_STATE__STREAM_STATE_STREAM_EXISTS:
+        ret->kind = EXPECT_STREAM_EXISTS;
+        return true;
+    case _DAYBOOK__V1__STREAM_STATE_IS_INT_SIZE:
+        break;
+    }
+    return draft_reject(d, PROBLEM_INVALID_FIELD, place, "expected_state",
+                        "there is no stream state %d", (int)state);
+}
+
+static bool read_tags(struct draft *d, const Daybook__V1__NewEvent *message,
+                      struct draft_place place, struct event_draft *f)
+{
+    if (message->n_tags == 0) {
+        return true;
+    }
+    if (message->n_tags > EVENT_TAGS_MAX) {
+        return draft_reject(d, PROBLEM_INVALID_FIELD, place, "tags", "there are more than %d tags",
+                            EVENT_TAGS_MAX);
+    }
+    struct bytes *tags = arena_alloc(d->arena, message->n_tags * sizeof *tags);
+    if (tags == NULL) {
+        return draft_reject(d, PROBLEM_OVERLOADED, place, "tags",
+                            "there is not enough memory for this request");
+    }
+    for (size_t i = 0; i < message->n_tags; i++) {
+        tags[i] = string_bytes(message->tags[i]);
+    }
+    f->tags = tags;
+    f->tag_count = (uint32_t)message->n_tags;
+    return true;
+}
+
+static bool read_event(struct draft *d, const Daybook__V1__NewEvent *message,
+                       struct draft_append *append, struct draft_place place)
+{
+    struct draft_event *e = draft_add_event(d, append);
+    if (e == NULL || has_unknown_fields(d, &message->base, place)) {
+        return false;
+    }
+    e->fields.id = data_bytes(message->id);
+    e->fields.type = string_bytes(message->type);
+    e->fields.data = data_bytes(message->data);
+    e->fields.content_type = string_bytes(message->content_type);
+    e->fields.metadata = data_bytes(message->metadata);
+    e->fields.occurred_at = string_bytes(message->occurred_at);
+    e->fields.schema_version = message->schema_version;
+    e->data_form = DRAFT_DATA_BINARY;
+    return read_tags(d, message, place, &e->fields);
+}
+
+static bool read_append(struct draft *d, const Daybook__V1__Append *message)
+{
+    struct draft_append *append = draft_add_append(d);
+    struct draft_place place = {(long)d->appends.n - 1, -1, -1};
+    if (append == NULL || has_unknown_fields(d, &message->base, place)) {
+        return false;
+    }
+    append->stream = string_bytes(message->stream);
+    append->expected_given = message->expected_case != DAYBOOK__V1__APPEND__EXPECTED__NOT_SET;
+    if (message->expected_case == DAYBOOK__V1__APPEND__EXPECTED_EXPECTED_REVISION) {
+        append->expected = (struct expectation){EXPECT_REVISION, message->expected_revision};
+    } else if (append->expected_given &&
+               !read_state(d, message->expected_state, place, &append->expected)) {
+        return false;
+    }
+    for (size_t i = 0; i < message->n_events; i++) {
+        place.event = (long)i;
+        if (!read_event(d, message->events[i], append, place)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_check(struct draft *d, const Daybook__V1__Check *message)
+{
+    struct draft_append *check = draft_add_check(d);
+    struct draft_place place = {-1, (long)d->checks.n - 1, -1};
+    if (check == NULL || has_unknown_fields(d, &message->base, place)) {
+        return false;
+    }
+    check->stream = string_bytes(message->stream);
+    check->expected_given = message->expected_case != DAYBOOK__V1__CHECK__EXPECTED__NOT_SET;
+    if (message->expected_case == DAYBOOK__V1__CHECK__EXPECTED_EXPECTED_REVISION) {
+        check->expected = (struct expectation){EXPECT_REVISION, message->expected_revision};
+        return true;
+    }
+    return !check->expected_given ||
+           read_state(d, message->expected_state, place, &check->expected);
+}
+
+static bool read_many(struct draft *d, const Daybook__V1__AppendMany *message)
+{
+    if (has_unknown_fields(d, &message->base, nowhere)) {
+        return false;
+    }
+    for (size_t i = 0; i < message->n_appends; i++) {
+        if (!read_append(d, message->appends[i])) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < message->n_checks; i++) {
+        if (!read_check(d, message->checks[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_command(struct draft *d, const Daybook__V1__Command *message)
+{
+    if (has_unknown_fields(d, &message->base, nowhere)) {
+        return false;
+    }
+    switch (message->command_case) {
+    case DAYBOOK__V1__COMMAND__COMMAND_APPEND:
+        d->root = "append.";
+        return read_append(d, message->append);
+    case DAYBOOK__V1__COMMAND__COMMAND_APPEND_MANY:
+        d->root = "append_many.";
+        d->many = true;
+        return read_many(d, message->append_many);
+    case DAYBOOK__V1__COMMAND__COMMAND__NOT_SET:
+    case _DAYBOOK__V1__COMMAND__COMMAND__CASE_IS_INT_SIZE:
+        break;
+    }
+    return draft_reject(d, PROBLEM_MISSING_FIELD, nowhere, "append",
+                        "append or append_many is required");
+}
+
+/* ---- writing ---- */
+
+static size_t varint_bytes(uint64_t v)
+{
+    size_t n = 1;
+    for (; v >= 0x80; v >>= 7) {
+        n++;
+    }
+    return n;
+}
+
+static uint8_t *put_varint(uint8_t *to, uint64_t v)
+{
+    for (; v >= 0x80; v >>= 7) {
+        *to++ = (uint8_t)(v | 0x80);
+    }
+    *to++ = (uint8_t)v;
+    return to;
+}
+
+void codec_put_batch_event(struct buf *b, const struct store_record *record)
+{
+    size_t length = 1 + varint_bytes(record->position) + record->body.n;
+    uint8_t *start = buf_reserve(b, 1 + VARINT_BYTES_MAX + length);
+    if (start == NULL) {
+        return;
+    }
+    uint8_t *to = start;
+    *to++ = TAG_ENTRY;
+    to = put_varint(to, length);
+    *to++ = TAG_EVENT_POSITION;
+    to = put_varint(to, record->position);
+    memcpy(to, record->body.p, record->body.n);
+    buf_advance(b, (size_t)(to + record->body.n - start));
+}
+
+void codec_put_event(struct buf *b, const struct store_record *record)
+{
+    buf_put_byte(b, TAG_EVENT_POSITION);
+    buf_put_varint(b, record->position);
+    buf_put(b, record->body);
+}
+
+/* Packs a message at the end of the buf. */
+static void put_message(struct buf *b, const ProtobufCMessage *message)
+{
+    uint8_t *to = buf_reserve(b, protobuf_c_message_get_packed_size(message));
+    if (to != NULL) {
+        buf_advance(b, protobuf_c_message_pack(message, to));
+    }
+}
+
+/* Names as the generated structs want them; they have no NUL inside. `room` is EVENT_NAME_MAX + 1
+ * bytes. */
+static char *terminated(struct bytes name, char *room)
+{
+    size_t n = name.n > EVENT_NAME_MAX ? EVENT_NAME_MAX : name.n;
+    if (n > 0) {
+        memcpy(room, name.p, n);
+    }
+    room[n] = '\0';
+    return room;
+}
+
+static void fill_result(Daybook__V1__AppendResult *message, const struct command *c, size_t append,
+                        char *room)
+{
+    const struct append_result *r = command_result(c, append);
+    daybook__v1__append_result__init(message);
+    message->stream = terminated(command_append_stream(c, append), room);
+    message->first_revision = r->first_revision;
+    message->last_revision = r->last_revision;
+    message->first_position = r->first_position;
+    message->last_position = r->last_position;
+    message->duplicate = r->duplicate;
+}
+
+void codec_put_append_result(struct buf *b, const struct command *c, size_t append)
+{
+    Daybook__V1__AppendResult message;
+    char room[EVENT_NAME_MAX + 1];
+    fill_result(&message, c, append, room);
+    put_message(b, &message.base);
+}
+
+/* Puts one entry of a list whose repeated messages are field 1, so that a long list needs no array
+ * of them. */
+static void put_entry(struct buf *b, const ProtobufCMessage *message)
+{
+    buf_put_byte(b, TAG_ENTRY);
+    buf_put_varint(b, protobuf_c_message_get_packed_size(message));
+    put_message(b, message);
+}
+
+void codec_put_append_results(struct buf *b, const struct command *c)
+{
+    Daybook__V1__AppendResult message;
+    char room[EVENT_NAME_MAX + 1];
+    for (size_t i = 0; i < command_appends(c); i++) {
+        fill_result(&message, c, i, room);
+        put_entry(b, &message.base);
+    }
+}
+
+void codec_put_stream_info(struct buf *b, struct bytes stream, const struct store_stream_info *info)
+{
+    Daybook__V1__StreamInfo message = DAYBOOK__V1__STREAM_INFO__INIT;
+    uint8_t no_metadata[] = "{}";
+    char stream_room[EVENT_NAME_MAX + 1];
+    char category_room[EVENT_NAME_MAX + 1];
+    message.stream = terminated(stream, stream_room);
+    message.category = terminated(event_category(stream), category_room);
+    message.head_revision = info->head_revision;
+    message.first_revision = info->first_revision;
+    message.events = info->events;
+    message.created_position = info->created_position;
+    message.created_time_us = info->created_time_us;
+    message.deleted = info->deleted;
+    message.metadata = (ProtobufCBinaryData){sizeof no_metadata - 1, no_metadata};
+    put_message(b, &message.base);
+}
+
+void codec_put_stream_list(struct buf *b, const struct store_name_list *list, struct bytes after)
+{
+    Daybook__V1__StreamSummary summary = DAYBOOK__V1__STREAM_SUMMARY__INIT;
+    Daybook__V1__StreamList message = DAYBOOK__V1__STREAM_LIST__INIT;
+    char name_room[EVENT_NAME_MAX + 1];
+    char category_room[EVENT_NAME_MAX + 1];
+    for (size_t i = 0; i < list->n; i++) {
+        summary.stream = terminated(list->items[i].name, name_room);
+        summary.category = terminated(event_category(list->items[i].name), category_room);
+        summary.head_revision = list->items[i].events;
+        put_entry(b, &summary.base);
+    }
+    message.next = terminated(list->n > 0 ? list->items[list->n - 1].name : after, name_room);
+    message.end = list->end;
+    put_message(b, &message.base);
+}
+
+void codec_put_name_counts(struct buf *b, const struct store_name_list *list, struct bytes after)
+{
+    Daybook__V1__NameCount count = DAYBOOK__V1__NAME_COUNT__INIT;
+    Daybook__V1__NameCountList message = DAYBOOK__V1__NAME_COUNT_LIST__INIT;
+    char room[EVENT_NAME_MAX + 1];
+    for (size_t i = 0; i < list->n; i++) {
+        count.name = terminated(list->items[i].name, room);
+        count.events = list->items[i].events;
+        put_entry(b, &count.base);
+    }
+    message.next = terminated(list->n > 0 ? list->items[list->n - 1].name : after, room);
+    message.end = list->end;
+    put_message(b, &message.base);
+}

@@ -1,0 +1,101 @@
+/* draft: a write as it came from the wire, before it is a command, and the checks that JSON and
+ * protobuf bodies share: both decoders fill a draft, draft_check says what is wrong with it, with
+ * the same problem codes and field paths, and draft_build makes the command.
+ *
+ * Loop's thread; one draft per request. All bytes are borrowed from the request's body or live in
+ * the draft's arena. */
+#ifndef DAYBOOK_SERVER_DRAFT_H
+#define DAYBOOK_SERVER_DRAFT_H
+
+#include "server/app.h"
+#include "server/reply.h"
+
+#define DRAFT_FIELD_MAX  160
+#define DRAFT_DETAIL_MAX 320
+
+/* Which message the body is. */
+enum draft_body { DRAFT_APPEND, DRAFT_APPEND_MANY, DRAFT_COMMAND };
+
+/* How the event's data came. */
+enum draft_data {
+    DRAFT_DATA_NONE,
+    DRAFT_DATA_JSON,   /* JSON's `data`: valid JSON already */
+    DRAFT_DATA_BASE64, /* JSON's `data_base64`, decoded */
+    DRAFT_DATA_BINARY, /* protobuf's `data` */
+};
+
+struct draft_event {
+    struct draft_event *next;
+    struct event_draft fields; /* type.p is NULL where the body had none */
+    enum draft_data data_form;
+    bool metadata_is_json; /* it came inside a JSON body, so it is a valid object already */
+    uint8_t id[UUID_BYTES];
+};
+
+/* An append, or a check, which is one without events. */
+struct draft_append {
+    struct draft_append *next;
+    struct bytes stream; /* .p is NULL where the body had none */
+    struct expectation expected;
+    bool expected_given;
+    struct draft_event *first, *last;
+    size_t events;
+};
+
+struct draft_list {
+    struct draft_append *first, *last;
+    size_t n;
+};
+
+/* What is wrong with a request. */
+struct draft_rejection {
+    enum problem problem;
+    char field[DRAFT_FIELD_MAX];
+    char detail[DRAFT_DETAIL_MAX];
+};
+
+struct draft {
+    enum draft_body body;
+    const struct app_limits *limits;
+    struct arena *arena;
+    const char *root; /* what paths begin with: "", "append.", "append_many." */
+    bool many;        /* there is a list of appends; else exactly one */
+    struct draft_list appends, checks;
+    size_t events; /* over all appends */
+    struct draft_rejection rejection;
+};
+
+/* A place in the body, for paths; -1 where there is none. */
+struct draft_place {
+    long append, check, event;
+};
+
+void draft_init(struct draft *d, enum draft_body body, const struct app_limits *limits,
+                struct arena *arena);
+
+/* For decoders. Add one append, check or event at the end; NULL with the rejection set (limits,
+ * memory). */
+struct draft_append *draft_add_append(struct draft *d);
+struct draft_append *draft_add_check(struct draft *d);
+struct draft_event *draft_add_event(struct draft *d, struct draft_append *append);
+
+/* Sets the rejection; always returns false. `member` may be "" for the place itself. */
+bool draft_reject(struct draft *d, enum problem problem, struct draft_place place,
+                  const char *member, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+/* The path of a place and its member: "append_many.appends[1].events[3].type". */
+void draft_path(const struct draft *d, struct draft_place place, const char *member,
+                char ret[DRAFT_FIELD_MAX]);
+
+/* Checks every field and completes what was left out (data). False with the rejection set. */
+bool draft_check(struct draft *d);
+
+/* The command of a checked draft; events without an id get one. False with the rejection set. The
+ * caller frees it. */
+bool draft_build(struct draft *d, struct command **ret);
+
+/* Whether it is a media type: type/subtype with parameters, ASCII, at most EVENT_MEDIA_MAX bytes.
+ */
+bool draft_media_type_is_valid(struct bytes text);
+
+#endif

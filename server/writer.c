@@ -1,0 +1,415 @@
+/* writer: group commit, and the thread behind it that fills LMDB.
+ *
+ * The writer's thread sleeps until a command is queued, takes the whole queue (up to a group's
+ * bounds), commits it with one synced write and resumes its requests; what was queued meanwhile is
+ * the next group. So a lone command waits for nothing, and a crowd shares one sync.
+ *
+ * The applier's thread moves the tail into LMDB: when APPLY_BYTES have been committed since it last
+ * looked, when the oldest event that waits has waited for apply_interval_ms, or when the tail is
+ * full and the writer waits for room. It also has the next journal segment ready before it is
+ * needed.
+ *
+ * One mutex guards everything below `mutex`; neither thread holds it while it commits, applies or
+ * resumes. Signals are sent only where somebody sleeps. Failures: after an I/O error of a commit
+ * nothing may be written any more: `failed` is set, what is queued is handed back undecided, and
+ * the application is told to stop the process. */
+#include "server/writer.h"
+
+#include "server/http.h"
+#include "storage/base/check.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define GROUP_COMMANDS_MAX 1024
+#define GROUP_BYTES_MAX    (4u << 20)
+#define APPLY_BYTES        (1u << 20)
+#define RETRY_MS           1000
+#define US_PER_SECOND      1000000
+
+struct writer {
+    struct writer_options options;
+    pthread_t writer_thread;
+    pthread_t applier_thread;
+
+    pthread_mutex_t mutex;
+    pthread_cond_t work;  /* the writer sleeps on it */
+    pthread_cond_t apply; /* the applier sleeps on it */
+    pthread_cond_t room;  /* the writer waits on it while the tail is full */
+    struct writer_job *head, *tail;
+    size_t queue_commands, queue_bytes;
+    bool writer_sleeps;
+    bool stopping;    /* no more submits */
+    bool writer_done; /* the applier is to apply what is left and end */
+    _Atomic bool failed;
+    bool disk_full;
+    int64_t unapplied_since_us; /* monotonic; 0: nothing waits to be applied */
+    size_t unapplied_bytes;     /* committed since the applier was last woken for them */
+    bool apply_wanted, flush_wanted;
+    uint64_t apply_steps;
+    uint64_t groups, commands;
+
+    /* The writer's thread only: the group that is being committed. */
+    size_t n;
+    size_t bytes;
+    struct command *group[GROUP_COMMANDS_MAX];
+    struct writer_job *jobs[GROUP_COMMANDS_MAX];
+    struct http_request *requests[GROUP_COMMANDS_MAX];
+};
+
+static void *run_writer(void *ctx);
+static void *run_applier(void *ctx);
+static err_t start_threads(struct writer *w);
+static void init_conditions(struct writer *w);
+static bool take_group(struct writer *w);
+static void commit_group(struct writer *w);
+static err_t wait_for_room(struct writer *w);
+static void complete_group(struct writer *w, err_t err);
+static void count_group(struct writer *w);
+static void fail(struct writer *w, err_t err);
+static bool wait_to_apply(struct writer *w, bool *ret_flush);
+static err_t apply(struct writer *w, bool flush);
+static bool pause_after(struct writer *w, err_t err);
+static int64_t clock_us(clockid_t clock);
+
+err_t writer_start(const struct writer_options *options, struct writer **ret)
+{
+    struct writer *w = calloc(1, sizeof *w);
+    if (w == NULL) {
+        return ERR_MEMORY;
+    }
+    w->options = *options;
+    init_conditions(w);
+    /* What recovery left in the tail is applied like anything else. */
+    w->unapplied_since_us = clock_us(CLOCK_MONOTONIC);
+    w->apply_wanted = true;
+    err_t err = start_threads(w);
+    if (err != ERR_OK) {
+        free(w);
+        return err;
+    }
+    *ret = w;
+    return ERR_OK;
+}
+
+void writer_stop(struct writer *w)
+{
+    if (w == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&w->mutex);
+    w->stopping = true;
+    pthread_cond_signal(&w->work);
+    pthread_mutex_unlock(&w->mutex);
+    pthread_join(w->writer_thread, NULL);
+    pthread_mutex_lock(&w->mutex);
+    w->writer_done = true;
+    pthread_cond_signal(&w->apply);
+    pthread_mutex_unlock(&w->mutex);
+    pthread_join(w->applier_thread, NULL);
+    CHECK(w->head == NULL);
+    pthread_cond_destroy(&w->room);
+    pthread_cond_destroy(&w->apply);
+    pthread_cond_destroy(&w->work);
+    pthread_mutex_destroy(&w->mutex);
+    free(w);
+}
+
+err_t writer_submit(struct writer *w, struct writer_job *job)
+{
+    size_t bytes = command_bytes(job->command);
+    job->next = NULL;
+    job->error = ERR_OK;
+    bool wake = false;
+    err_t err = ERR_OK;
+    pthread_mutex_lock(&w->mutex);
+    bool fits = w->queue_commands < w->options.queue_commands_max &&
+                (w->queue_commands == 0 || w->queue_bytes + bytes <= w->options.queue_bytes_max);
+    if (w->stopping || w->failed) {
+        err = ERR_CLOSED;
+    } else if (!fits) {
+        err = ERR_FULL;
+    } else {
+        if (w->tail == NULL) {
+            w->head = job;
+        } else {
+            w->tail->next = job;
+        }
+        w->tail = job;
+        w->queue_commands++;
+        w->queue_bytes += bytes;
+        wake = w->writer_sleeps;
+        w->writer_sleeps = false;
+    }
+    pthread_mutex_unlock(&w->mutex);
+    if (wake) {
+        pthread_cond_signal(&w->work);
+    }
+    return err;
+}
+
+void writer_get_stats(struct writer *w, struct writer_stats *ret)
+{
+    pthread_mutex_lock(&w->mutex);
+    *ret = (struct writer_stats){
+        .queue_commands = w->queue_commands,
+        .queue_commands_max = w->options.queue_commands_max,
+        .groups = w->groups,
+        .commands = w->commands,
+        .disk_full = w->disk_full,
+    };
+    pthread_mutex_unlock(&w->mutex);
+}
+
+static void init_conditions(struct writer *w)
+{
+    pthread_mutex_init(&w->mutex, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&w->work, NULL);
+    pthread_cond_init(&w->room, NULL);
+    pthread_cond_init(&w->apply, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+static err_t start_threads(struct writer *w)
+{
+    if (pthread_create(&w->applier_thread, NULL, run_applier, w) != 0) {
+        return ERR_MEMORY;
+    }
+    if (pthread_create(&w->writer_thread, NULL, run_writer, w) == 0) {
+        pthread_setname_np(w->writer_thread, "writer");
+        pthread_setname_np(w->applier_thread, "applier");
+        return ERR_OK;
+    }
+    pthread_mutex_lock(&w->mutex);
+    w->writer_done = true;
+    pthread_cond_signal(&w->apply);
+    pthread_mutex_unlock(&w->mutex);
+    pthread_join(w->applier_thread, NULL);
+    return ERR_MEMORY;
+}
+
+/* ---- the writer's thread ---- */
+
+static void *run_writer(void *ctx)
+{
+    struct writer *w = ctx;
+    while (take_group(w)) {
+        commit_group(w);
+    }
+    return NULL;
+}
+
+/* Waits for the next group. False when it is time to end. */
+static bool take_group(struct writer *w)
+{
+    pthread_mutex_lock(&w->mutex);
+    while (w->head == NULL && !w->stopping) {
+        w->writer_sleeps = true;
+        pthread_cond_wait(&w->work, &w->mutex);
+    }
+    w->writer_sleeps = false;
+    w->n = 0;
+    w->bytes = 0;
+    while (w->head != NULL && w->n < GROUP_COMMANDS_MAX) {
+        struct writer_job *job = w->head;
+        size_t bytes = command_bytes(job->command);
+        if (w->n > 0 && w->bytes + bytes > GROUP_BYTES_MAX) {
+            break;
+        }
+        w->head = job->next;
+        w->tail = w->head == NULL ? NULL : w->tail;
+        w->queue_commands--;
+        w->queue_bytes -= bytes;
+        w->bytes += bytes;
+        w->jobs[w->n] = job;
+        w->group[w->n++] = job->command;
+    }
+    pthread_mutex_unlock(&w->mutex);
+    return w->n > 0;
+}
+
+static void commit_group(struct writer *w)
+{
+    err_t err;
+    do {
+        err = w->failed ? ERR_CLOSED
+                        : store_commit(w->options.store, w->group, w->n, clock_us(CLOCK_REALTIME));
+        if (err == ERR_FULL) {
+            err = wait_for_room(w);
+            if (err == ERR_OK) {
+                err = ERR_FULL; /* there may be room now: decide again */
+            }
+        }
+    } while (err == ERR_FULL);
+    if (err == ERR_OK) {
+        count_group(w);
+    } else if (err != ERR_DISK_FULL) {
+        fail(w, err);
+    }
+    complete_group(w, err);
+}
+
+/* The tail is full. ERR_DISK_FULL: the applier cannot make room now, so the group is refused rather
+ * than kept waiting. */
+static err_t wait_for_room(struct writer *w)
+{
+    pthread_mutex_lock(&w->mutex);
+    uint64_t step = w->apply_steps;
+    w->flush_wanted = true;
+    pthread_cond_signal(&w->apply);
+    while (w->apply_steps == step && !w->failed && !w->disk_full) {
+        pthread_cond_wait(&w->room, &w->mutex);
+    }
+    err_t err = w->failed ? ERR_CLOSED : w->apply_steps == step ? ERR_DISK_FULL : ERR_OK;
+    pthread_mutex_unlock(&w->mutex);
+    return err;
+}
+
+/* A job belongs to its request's thread as soon as that is resumed, so nothing of it is read
+ * afterwards. */
+static void complete_group(struct writer *w, err_t err)
+{
+    size_t requests = 0;
+    for (size_t i = 0; i < w->n; i++) {
+        struct writer_job *job = w->jobs[i];
+        job->error = err;
+        if (job->request != NULL) {
+            w->requests[requests++] = job->request;
+        } else {
+            job->decided(job);
+        }
+    }
+    if (requests > 0) {
+        http_resume_all(w->requests, requests);
+    }
+}
+
+static void count_group(struct writer *w)
+{
+    bool wake = false;
+    pthread_mutex_lock(&w->mutex);
+    w->groups++;
+    w->commands += w->n;
+    w->unapplied_bytes += w->bytes;
+    if (w->unapplied_since_us == 0) {
+        w->unapplied_since_us = clock_us(CLOCK_MONOTONIC);
+        wake = true;
+    }
+    if (w->unapplied_bytes >= APPLY_BYTES) {
+        w->unapplied_bytes = 0;
+        w->apply_wanted = true;
+        wake = true;
+    }
+    pthread_mutex_unlock(&w->mutex);
+    if (wake) {
+        pthread_cond_signal(&w->apply);
+    }
+}
+
+/* Either thread; only the first failure is told. */
+static void fail(struct writer *w, err_t err)
+{
+    pthread_mutex_lock(&w->mutex);
+    bool first = !w->failed;
+    w->failed = true;
+    pthread_cond_signal(&w->room);
+    pthread_cond_signal(&w->apply);
+    pthread_mutex_unlock(&w->mutex);
+    if (first && w->options.failed != NULL) {
+        w->options.failed(w->options.ctx, err);
+    }
+}
+
+/* ---- the applier's thread ---- */
+
+static void *run_applier(void *ctx)
+{
+    struct writer *w = ctx;
+    bool last = false;
+    while (!last) {
+        bool flush;
+        last = wait_to_apply(w, &flush);
+        err_t err = w->failed ? ERR_OK : apply(w, flush);
+        if (err != ERR_OK) {
+            last = !pause_after(w, err) || last;
+        }
+    }
+    return NULL;
+}
+
+/* Sleeps until there is something to do. True when this is the last time. */
+static bool wait_to_apply(struct writer *w, bool *ret_flush)
+{
+    bool due = false;
+    pthread_mutex_lock(&w->mutex);
+    while (!w->apply_wanted && !w->flush_wanted && !w->writer_done && !w->failed && !due) {
+        if (w->unapplied_since_us == 0) {
+            pthread_cond_wait(&w->apply, &w->mutex);
+            continue;
+        }
+        int64_t at_us = w->unapplied_since_us + (int64_t)w->options.apply_interval_ms * 1000;
+        struct timespec at = {at_us / US_PER_SECOND, at_us % US_PER_SECOND * 1000};
+        due = pthread_cond_timedwait(&w->apply, &w->mutex, &at) == ETIMEDOUT;
+    }
+    *ret_flush = due || w->flush_wanted || w->writer_done;
+    w->apply_wanted = false;
+    w->flush_wanted = false;
+    if (*ret_flush) {
+        w->unapplied_since_us = 0;
+    }
+    bool last = w->writer_done || w->failed;
+    pthread_mutex_unlock(&w->mutex);
+    return last;
+}
+
+static err_t apply(struct writer *w, bool flush)
+{
+    bool more = true;
+    while (more) {
+        err_t err = store_apply(w->options.store, flush, &more);
+        if (err != ERR_OK) {
+            return err;
+        }
+        pthread_mutex_lock(&w->mutex);
+        w->apply_steps++;
+        w->disk_full = false;
+        pthread_cond_signal(&w->room);
+        pthread_mutex_unlock(&w->mutex);
+    }
+    return store_prepare(w->options.store);
+}
+
+/* A full disk is waited out; nothing is lost meanwhile, the journal has it. False when it is time
+ * to end. */
+static bool pause_after(struct writer *w, err_t err)
+{
+    if (err != ERR_DISK_FULL) {
+        fail(w, err);
+        return false;
+    }
+    int64_t until_us = clock_us(CLOCK_MONOTONIC) + RETRY_MS * 1000;
+    struct timespec until = {until_us / US_PER_SECOND, until_us % US_PER_SECOND * 1000};
+    pthread_mutex_lock(&w->mutex);
+    w->disk_full = true;
+    w->flush_wanted = true;
+    pthread_cond_signal(&w->room);
+    while (!w->writer_done && !w->failed &&
+           pthread_cond_timedwait(&w->apply, &w->mutex, &until) != ETIMEDOUT) {
+    }
+    bool go_on = !w->writer_done && !w->failed;
+    pthread_mutex_unlock(&w->mutex);
+    return go_on;
+}
+
+static int64_t clock_us(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * US_PER_SECOND + now.tv_nsec / 1000;
+}
