@@ -1,8 +1,8 @@
 /* buf: a growable buffer that names its maximum.
  *
- * One thread at a time. Failures stick: after the first one every append is a no-op and `buf_status`
- * tells (ERR_LIMIT or ERR_MEMORY; ERR_INVALID where printf itself failed), so a long run of appends
- * needs one check at its end. */
+ * One thread at a time. Failures stick: after the first one every append is a no-op and
+ * `buf_status` tells (ERR_LIMIT or ERR_MEMORY; ERR_INVALID where printf itself failed), so a long
+ * run of appends needs one check at its end. */
 #ifndef DAYBOOK_BASE_BUF_H
 #define DAYBOOK_BASE_BUF_H
 

@@ -73,10 +73,14 @@ err_t err_from_errno(int code)
 {
     switch (code) {
     case ENOSPC:
-    case EDQUOT: return ERR_DISK_FULL;
-    case ENOMEM: return ERR_MEMORY;
-    case ENOENT: return ERR_NOT_FOUND;
-    default: return ERR_IO;
+    case EDQUOT:
+        return ERR_DISK_FULL;
+    case ENOMEM:
+        return ERR_MEMORY;
+    case ENOENT:
+        return ERR_NOT_FOUND;
+    default:
+        return ERR_IO;
     }
 }
 
