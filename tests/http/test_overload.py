@@ -1,0 +1,105 @@
+"""Too much to do: a full queue is said to be full, nothing that was acknowledged is lost, memory has its bound."""
+import time
+
+import pytest
+
+from support import ENCODINGS, SLOW, event, events_path, problem, wait_for
+
+
+def burst(server, count, stream, size=100):
+    """Sends `count` appends on as many connections before it reads the first answer; returns all answers."""
+    body = ENCODINGS["json"].append([event(data="x" * size)])
+    request = (f"POST {events_path(stream)} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+               f"Content-Length: {len(body)}\r\n\r\n").encode()  # fmt: skip
+    connections = [server.raw(timeout=20) for _ in range(count)]
+    for connection in connections:
+        connection.send(request)
+    for connection in connections:
+        connection.send(body)
+    answers = [connection.response() for connection in connections]
+    for connection in connections:
+        connection.socket.close()
+    return answers
+
+
+@pytest.mark.timeout_s(60)
+def test_a_full_queue_is_503_with_retry_after(launch):
+    """With room for one command in the queue, a crowd of writers gets 201 or 503 and nothing else; what got 201 is there,
+    what got 503 is not, and the server takes writes again at once."""
+    server = launch("--queue-commands-max", 1)
+    committed, refused = 0, []
+
+    def crowd():
+        nonlocal committed
+        answers = burst(server, 200, "s")
+        assert {a.status for a in answers} <= {201, 503}
+        committed += sum(a.status == 201 for a in answers)
+        refused.extend(a for a in answers if a.status == 503)
+        return refused
+
+    wait_for(crowd, 30, "a refusal")
+    for response in refused:
+        problem(response, 503, "overloaded")
+        assert int(response.headers["Retry-After"]) >= 1
+        assert response.headers["Daybook-Position"]
+    assert server.head_revision("s") == committed
+    assert server.status()["queue_length_max"] == 1
+    server.append_ok("s", event(), committed)
+    server.restart(kill=True)
+    assert len(server.read_all(events_path("s"))) == committed + 1
+
+
+@pytest.mark.timeout_s(90)
+def test_memory_has_a_bound(launch):
+    """Many times more bytes than the queue and the tail may hold pass through, and private memory stays bounded."""
+    server = launch("--queue-bytes-max", 1 << 20, "--tail-bytes-max", 4 << 20)
+    peak = 0
+    for n in range(12):
+        answers = burst(server, 100, f"s-{n}", size=100_000)  # 10 MB a burst
+        assert {a.status for a in answers} <= {201, 503}
+        peak = max(peak, server.rss_bytes())
+        if n == 3:
+            early = peak
+    if SLOW == 1:
+        assert peak < early + (24 << 20), f"private memory grew from {early >> 20} to {peak >> 20} MiB"
+    committed = sum(s["head_revision"] for s in server.get("/v1/streams").json["streams"])
+    assert committed == server.position() == len(server.read_all())
+
+
+def test_more_connections_than_allowed_harm_nobody(launch):
+    """Connections over the limit are refused or wait; those that are there are served, and room that is freed is used."""
+    server = launch("--connections-max", 20)
+    connections = [server.raw(timeout=2) for _ in range(60)]
+    served = 0
+    for connection in connections:
+        if connection.try_send(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"):
+            try:
+                response = connection.response()
+            except TimeoutError:
+                break
+            if response is not None:
+                assert response.status in (200, 503)
+                served += response.status == 200
+    assert 10 <= served <= 20
+    for connection in connections:
+        connection.socket.close()
+    server.disconnect()
+    start = time.monotonic()
+
+    def served_again():
+        try:
+            return server.get("/healthz").status == 200
+        except OSError:
+            return False
+
+    wait_for(served_again, 10, "room for a connection")
+    assert time.monotonic() - start < 10 * SLOW
+
+
+def test_reads_go_on_while_the_queue_is_full(launch):
+    """Reads do not queue behind writes."""
+    server = launch("--queue-commands-max", 1)
+    server.append_ok("s", event())
+    for _ in range(5):
+        burst(server, 100, "busy")
+        assert server.get(events_path("s")).status == 200
