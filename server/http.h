@@ -3,7 +3,7 @@
  * It runs `threads` event loops, each a thread of its own that drives one libmicrohttpd daemon. A request is handled on its
  * loop's thread: the handler either replies before it returns, or calls http_suspend, and whoever finishes the work calls
  * http_resume from any thread; the continuation then runs on the loop's thread and replies. Resumes of one batch cost one
- * wake-up (http_resume_begin/end).
+ * wake-up (http_resume_all).
  *
  * It refuses what libmicrohttpd 0.9.75 lets through (DESIGN section 6) and enforces sizes and deadlines before a handler
  * sees the request. Requests belong to this module; a handler may use one until it has replied and returned. */
@@ -24,10 +24,12 @@ enum http_refusal {
     HTTP_REFUSE_BODY_TOO_LARGE,   /* 413 and close */
     HTTP_REFUSE_HEADER_TOO_LARGE, /* 431 and close */
     HTTP_REFUSE_TARGET,           /* 400: percent-encoding in the path or query is broken */
+    HTTP_REFUSE_TARGET_TOO_LONG,  /* 414 and close */
     HTTP_REFUSE_BODY_TIMEOUT,     /* 408 and close */
     HTTP_REFUSE_STOPPING,         /* 503, Retry-After: the server drains */
 };
 
+/* Refusals "and close" come before the body was read: the response is written at once, and the rest is dropped. */
 struct http_options {
     const char *host; /* to listen on: an address or a name; "" or "*": all */
     unsigned port;    /* 0: any free one, see http_port */
@@ -41,7 +43,7 @@ struct http_options {
     void (*handle)(struct http_request *rq, void *ctx);
     /* Called instead where a request is refused; must reply. `detail` says what was wrong. */
     void (*refuse)(struct http_request *rq, enum http_refusal why, const char *detail, void *ctx);
-    /* Called when a response has been sent or the connection is gone; for logs and metrics. May be NULL. */
+    /* Called when a response has been sent or the connection is gone (then status may be 0); for logs and metrics. May be NULL. */
     void (*done)(struct http_request *rq, unsigned status, uint64_t response_bytes, void *ctx);
     void *ctx;
 };
@@ -98,7 +100,7 @@ void http_reply_stream(struct http_request *rq, unsigned status, const char *con
 void http_suspend(struct http_request *rq, void (*resumed)(struct http_request *rq, void *ctx), void *ctx);
 /* Any thread, once per suspend; it may even come before the handler has returned. */
 void http_resume(struct http_request *rq);
-/* Resumes `n` requests, waking each loop once. */
+/* Resumes `n` requests, waking each loop once. The array is in another order afterwards, its requests out of reach. */
 void http_resume_all(struct http_request **rqs, size_t n);
 
 #endif
