@@ -95,7 +95,9 @@ struct store_record {
 
 /* Starts a read; the query's bytes must stay until the read is closed. ERR_NOT_FOUND: no such stream. */
 MUST_CHECK err_t store_read_open(struct store_view *v, const struct store_query *q, struct store_read **ret);
-/* The next record. ERR_END at the end. ERR_CORRUPT: the record is damaged; store_read_place names its position. */
+/* The next record. ERR_END at the end. ERR_FULL: it has looked at many records that do not match; call again, now or later,
+ * so that a filter that finds little does not hold the thread. ERR_CORRUPT: a record is damaged; store_read_place names
+ * its number. */
 MUST_CHECK err_t store_read_next(struct store_read *r, struct store_record *ret);
 /* How far the read has looked: every event up to (forward) or from (backward) this revision or position was either
  * returned or does not match. Give it as `from` to go on later. After ERR_END of a forward read: the end of the view. */

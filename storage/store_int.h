@@ -36,6 +36,7 @@ struct store {
     struct committer *committer; /* the writer's */
     int64_t last_time_us;        /* the writer's: time of the last event */
     struct applier applier;      /* the applier's */
+    uint64_t log_position;       /* the applier's: the last one in LMDB's log */
 
     _Atomic uint64_t applied;      /* log and index rows are in LMDB up to here */
     _Atomic uint64_t apply_target; /* the applier may be writing rows up to here */
@@ -57,6 +58,8 @@ MUST_CHECK err_t view_record(struct store_view *v, uint64_t position, struct byt
 /* A view whose memory is the caller's: open, renew (a newer snapshot of the same), close. */
 MUST_CHECK err_t view_init(struct store_view *v, struct store *s);
 MUST_CHECK err_t view_renew(struct store_view *v);
+/* Gives the snapshot up but keeps the memory for view_renew. */
+void view_park(struct store_view *v);
 void view_done(struct store_view *v);
 
 /* Number of a name's events in the view, and its row in LMDB (zeroes where it has none). ERR_NOT_FOUND where it has no event. */
@@ -78,10 +81,5 @@ MUST_CHECK err_t meta_put(struct kv_txn *txn, const char *name, uint64_t value);
 
 MUST_CHECK err_t committer_new(struct store *s, struct committer **ret);
 void committer_free(struct committer *c);
-
-/* Adds the names of the log's events (index position, log position] to the index, in bounded steps. */
-MUST_CHECK err_t index_catch_up(struct store *s,
-                                bool (*progress)(void *ctx, uint64_t done, uint64_t total),
-                                void *ctx, struct err_text *et);
 
 #endif

@@ -1,0 +1,165 @@
+/* apply: moving the tail into LMDB, a bounded step at a time, off the commit path.
+ *
+ * A frozen generation goes in two stages. First its records, in blocks at the end of the log: purely sequential. Then its names,
+ * sorted: the rows and blocks that change are at random places, which is why a whole generation's changes are
+ * gathered. The last transaction moves the index position; only then is the generation dropped from memory and its journal let go.
+ * A crash between any two steps loses nothing: the log rows say themselves how far they go, the names skip what they have. */
+#include "storage/base/check.h"
+#include "storage/record.h"
+#include "store_int.h"
+
+#define LOG_STEP_BYTES (4u << 20)
+
+static uint64_t last_of(const struct tail_generation *g)
+{
+    return g->first + g->n - 1;
+}
+
+static size_t record_bytes(const uint8_t *record)
+{
+    return RECORD_HEADER_BYTES + (bytes_get_u32le(record + 4) & ~RECORD_FLAGS);
+}
+
+/* How many records from `from` on fill one block, and how many bytes they are. */
+static uint32_t measure_block(const struct tail_generation *g, uint32_t from, size_t *ret_bytes)
+{
+    uint32_t n = 0;
+    size_t bytes = 0;
+    while (from + n < g->n && n < LOG_BLOCK_RECORDS_MAX) {
+        size_t more = record_bytes(g->records[from + n]);
+        if (n > 0 && bytes + more > LOG_BLOCK_BYTES) {
+            break;
+        }
+        bytes += more;
+        n++;
+    }
+    *ret_bytes = bytes;
+    return n;
+}
+
+static err_t append_blocks(struct applier *a, struct kv_txn *txn)
+{
+    struct tail_generation *g = a->generation;
+    uint32_t next = a->log_next;
+    for (size_t done = 0; next < g->n && done < LOG_STEP_BYTES;) {
+        size_t bytes;
+        uint32_t n = measure_block(g, next, &bytes);
+        err_t err = log_append(txn, g->first + next, g->records + next, n, bytes);
+        if (err != ERR_OK) {
+            return err;
+        }
+        next += n;
+        done += bytes;
+    }
+    a->log_next = next;
+    return ERR_OK;
+}
+
+static err_t start_index(struct store *s)
+{
+    err_t err = index_job_init(&s->applier.job, s->applier.generation);
+    if (err == ERR_OK) {
+        s->applier.stage = APPLY_INDEX;
+    }
+    return err;
+}
+
+static err_t log_step(struct store *s)
+{
+    struct applier *a = &s->applier;
+    uint32_t before = a->log_next;
+    struct kv_txn *txn;
+    if (before == a->generation->n) {
+        return start_index(s);
+    }
+    err_t err = kv_begin(s->kv, true, &txn);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = append_blocks(a, txn);
+    if (err != ERR_OK) {
+        kv_abort(txn);
+    } else {
+        err = kv_commit(txn);
+    }
+    if (err != ERR_OK) {
+        a->log_next = before;
+        return err;
+    }
+    s->log_position = a->generation->first + a->log_next - 1;
+    return a->log_next == a->generation->n ? start_index(s) : ERR_OK;
+}
+
+static void finish(struct store *s)
+{
+    struct applier *a = &s->applier;
+    uint64_t applied = last_of(a->generation);
+    index_job_done(&a->job);
+    *a = (struct applier){.stage = APPLY_IDLE};
+    atomic_store(&s->applied, applied);
+    tail_drop_oldest(&s->tail);
+}
+
+static err_t index_step(struct store *s)
+{
+    struct applier *a = &s->applier;
+    size_t before = a->job.at;
+    struct kv_txn *txn;
+    err_t err = kv_begin(s->kv, true, &txn);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = index_job_step(&a->job, txn);
+    bool last = a->job.at == a->job.n;
+    if (err == ERR_OK && last) {
+        err = meta_put(txn, META_INDEX_POSITION, last_of(a->generation));
+    }
+    if (err != ERR_OK) {
+        kv_abort(txn);
+    } else {
+        err = kv_commit(txn);
+    }
+    if (err != ERR_OK) {
+        a->job.at = before;
+        return err;
+    }
+    if (last) {
+        finish(s);
+    }
+    return ERR_OK;
+}
+
+/* Takes the next generation on; false: there is none. */
+static bool start(struct store *s, bool flush)
+{
+    struct tail_generation *g = tail_oldest_frozen(&s->tail, flush || tail_is_ripe(&s->tail));
+    if (g == NULL) {
+        return false;
+    }
+    atomic_store(&s->apply_target, last_of(g));
+    /* After a crash, or in a reindex, the log has the beginning of the generation already. */
+    uint64_t have = s->log_position < g->first ? 0 : s->log_position - g->first + 1;
+    s->applier = (struct applier){.stage = APPLY_LOG,
+                                  .generation = g,
+                                  .log_next = have < g->n ? (uint32_t)have : g->n};
+    return true;
+}
+
+err_t store_apply(struct store *s, bool flush, bool *ret_more)
+{
+    err_t err = ERR_OK;
+    *ret_more = false;
+    if (s->applier.stage == APPLY_IDLE && !start(s, flush)) {
+        return ERR_OK;
+    }
+    err = s->applier.stage == APPLY_LOG ? log_step(s) : index_step(s);
+    if (err == ERR_OK && s->applier.stage == APPLY_IDLE) {
+        uint64_t applied = atomic_load(&s->applied);
+        bool idle = applied == store_position(s);
+        err = s->journal->methods->trim(s->journal, applied, idle);
+        *ret_more = !idle && tail_is_ripe(&s->tail);
+    } else {
+        *ret_more = err == ERR_OK;
+    }
+    return err;
+}

@@ -1,0 +1,60 @@
+/* commit_int: what commit.c (deciding, writing) and duplicates.c (idempotency) share. */
+#ifndef DAYBOOK_STORAGE_COMMIT_INT_H
+#define DAYBOOK_STORAGE_COMMIT_INT_H
+
+#include <sys/uio.h>
+
+#include "storage/command_int.h"
+#include "storage/store_int.h"
+
+/* What is known of one stream while one command is decided. */
+struct stream_slot {
+    struct bytes name;
+    struct tail_list *list;   /* in the active generation, NULL: none yet */
+    struct name_state stored; /* before the active generation; not looked up where list gives it */
+    bool stored_known;
+    uint64_t head;      /* with this command's earlier appends */
+    uint64_t head_before;
+    uint32_t first_event; /* chain of the command's events with an id of the client's: index + 1, 0 ends it */
+};
+
+/* What is known of one event of the command. */
+struct event_state {
+    uint32_t slot;
+    uint32_t next; /* in the slot's chain */
+    uint64_t revision, position; /* where the same id was found; 0: nowhere */
+    bool differs;                /* it was found with another type or other data */
+};
+
+#define PRINTS 65536
+
+struct committer {
+    struct store *store;
+    struct store_view view; /* parked between groups */
+    bool view_open;
+
+    struct stream_slot *slots;
+    size_t slot_count, slot_cap;
+    struct map slots_by_name; /* only where there are many */
+    uint32_t *append_slots; /* slot of each append, then of each check */
+    size_t append_slot_cap;
+
+    struct event_state *events;
+    size_t event_cap;
+    uint32_t *ids; /* hash table of event index + 1 by (slot, id) */
+    size_t id_cap, id_mask;
+    uint8_t wanted[PRINTS / 8]; /* set of fingerprints looked for; all clear between slots */
+
+    struct iovec parts[JOURNAL_PARTS_MAX]; /* of the open group */
+    int part_count;
+    uint64_t next_position;
+};
+
+/* Finds which of the command's events their streams have already: fills revision, position and differs of its states. ERR_INVALID: an
+ * id comes twice for one stream (c->fault_* say where). Other errors: nothing was decided. */
+MUST_CHECK err_t duplicates_find(struct committer *w, struct command *c);
+
+/* The body of a record that the writer may see: committed or earlier in the open group. */
+MUST_CHECK err_t committer_record(struct committer *w, uint64_t position, struct event *ret);
+
+#endif

@@ -1,0 +1,206 @@
+/* list: pages of the directory: the names in LMDB and the ones that only the tail has yet, merged in byte order. */
+#include <stdlib.h>
+
+#include "storage/base/check.h"
+#include "storage/store_int.h"
+
+static enum name_kind kind_of(enum store_names names)
+{
+    switch (names) {
+    case STORE_STREAMS:
+        return NAME_STREAM;
+    case STORE_CATEGORIES:
+        return NAME_CATEGORY;
+    case STORE_TYPES:
+        return NAME_TYPE;
+    case STORE_TAGS:
+        return NAME_TAG;
+    }
+    return NAME_STREAM;
+}
+
+struct lister {
+    struct store_view *view;
+    enum name_kind kind;
+    struct bytes prefix, after;
+    size_t limit;
+    bool system;
+    /* Names of the tail that belong to the page, sorted; a name may come once per generation. */
+    struct bytes *fresh;
+    size_t fresh_count, fresh_cap, fresh_at;
+    err_t failed;
+};
+
+static bool belongs(const struct lister *l, struct bytes name)
+{
+    return bytes_have_prefix(name, l->prefix) &&
+           (l->after.n == 0 || bytes_compare(name, l->after) > 0) &&
+           (l->system || !event_name_is_system(name));
+}
+
+static void take_fresh(void *ctx, struct bytes name)
+{
+    struct lister *l = ctx;
+    if (l->failed != ERR_OK || !belongs(l, name)) {
+        return;
+    }
+    if (l->fresh_count == l->fresh_cap) {
+        size_t cap = l->fresh_cap == 0 ? 64 : l->fresh_cap * 2;
+        struct bytes *p = realloc(l->fresh, cap * sizeof *p);
+        if (p == NULL) {
+            l->failed = ERR_MEMORY;
+            return;
+        }
+        l->fresh = p;
+        l->fresh_cap = cap;
+    }
+    /* The generations are referenced by the view, so their names stay. */
+    l->fresh[l->fresh_count++] = name;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return bytes_compare(*(const struct bytes *)a, *(const struct bytes *)b);
+}
+
+static err_t collect_fresh(struct lister *l)
+{
+    tail_each_name(&l->view->tail, l->kind, take_fresh, l);
+    if (l->fresh_count > 1) {
+        qsort(l->fresh, l->fresh_count, sizeof *l->fresh, compare_names);
+    }
+    return l->failed;
+}
+
+/* ---- the stored ones ---- */
+
+struct stored {
+    struct kv_cursor *cursor;
+    struct bytes name; /* current; empty: no more */
+};
+
+/* Takes what the cursor moved to, as far as it belongs to the page. */
+static err_t take_stored(const struct lister *l, struct stored *s, err_t moved, struct kv_row *row)
+{
+    while (moved == ERR_OK) {
+        enum name_kind kind;
+        struct name_row ignored;
+        err_t err = names_decode(row, &kind, &s->name, &ignored);
+        if (err != ERR_OK) {
+            return err;
+        }
+        if (kind != l->kind || !bytes_have_prefix(s->name, l->prefix)) {
+            break;
+        }
+        if (belongs(l, s->name)) {
+            return ERR_OK;
+        }
+        moved = kv_next(s->cursor, row);
+    }
+    s->name = BYTES_NONE;
+    return moved == ERR_OK || moved == ERR_END ? ERR_OK : moved;
+}
+
+static err_t start_stored(const struct lister *l, struct stored *s)
+{
+    uint8_t key[NAME_KEY_BYTES_MAX];
+    struct kv_row row;
+    struct bytes from = bytes_compare(l->after, l->prefix) > 0 ? l->after : l->prefix;
+    if (from.n > EVENT_NAME_MAX) {
+        return ERR_OK;
+    }
+    err_t err = kv_cursor_open(l->view->txn, KV_NAMES, &s->cursor);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = kv_seek(s->cursor, names_key(l->kind, from, key), &row);
+    return take_stored(l, s, err, &row);
+}
+
+static err_t next_stored(const struct lister *l, struct stored *s)
+{
+    struct kv_row row;
+    err_t err = kv_next(s->cursor, &row);
+    return take_stored(l, s, err, &row);
+}
+
+/* ---- merging ---- */
+
+/* The smaller of the two heads, both moved past it; empty at the end. */
+static err_t next_name(struct lister *l, struct stored *s, struct bytes *ret)
+{
+    struct bytes fresh = l->fresh_at < l->fresh_count ? l->fresh[l->fresh_at] : BYTES_NONE;
+    bool use_fresh = fresh.n > 0 && (s->name.n == 0 || bytes_compare(fresh, s->name) <= 0);
+    struct bytes name = use_fresh ? fresh : s->name;
+    *ret = name;
+    while (l->fresh_at < l->fresh_count && bytes_equal(l->fresh[l->fresh_at], name)) {
+        l->fresh_at++;
+    }
+    return s->name.n > 0 && bytes_equal(s->name, name) ? next_stored(l, s) : ERR_OK;
+}
+
+static err_t add_name(struct lister *l, struct bytes name, struct store_name_list *ret)
+{
+    struct name_state state;
+    err_t err = view_name(l->view, l->kind, name, &state);
+    if (err == ERR_NOT_FOUND) {
+        return ERR_OK; /* not committed yet */
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (ret->n == l->limit) {
+        ret->end = false;
+        return ERR_OK;
+    }
+    struct store_name *item = &ret->items[ret->n];
+    item->events = state.count;
+    err = arena_copy(&ret->arena, name, &item->name);
+    ret->n += err == ERR_OK;
+    return err;
+}
+
+static err_t merge(struct lister *l, struct stored *s, struct store_name_list *ret)
+{
+    err_t err = start_stored(l, s);
+    while (err == ERR_OK && ret->end) {
+        struct bytes name;
+        err = next_name(l, s, &name);
+        if (err != ERR_OK || name.n == 0) {
+            break;
+        }
+        err = add_name(l, name, ret);
+    }
+    return err;
+}
+
+err_t store_list_names(struct store_view *v, enum store_names kind, struct bytes prefix,
+                       struct bytes after, size_t limit, bool system, struct store_name_list *ret)
+{
+    struct lister l = {.view = v,
+                       .kind = kind_of(kind),
+                       .prefix = prefix,
+                       .after = after,
+                       .limit = limit,
+                       .system = system};
+    struct stored stored = {0};
+    *ret = (struct store_name_list){.end = true};
+    arena_init(&ret->arena, 4096, SIZE_MAX / 2);
+    ret->items = arena_alloc(&ret->arena, limit * sizeof *ret->items);
+    err_t err = ret->items == NULL ? ERR_MEMORY : collect_fresh(&l);
+    if (err == ERR_OK) {
+        err = merge(&l, &stored, ret);
+    }
+    kv_cursor_close(stored.cursor);
+    free(l.fresh);
+    if (err != ERR_OK) {
+        store_name_list_done(ret);
+    }
+    return err;
+}
+
+void store_name_list_done(struct store_name_list *list)
+{
+    arena_done(&list->arena);
+    *list = (struct store_name_list){0};
+}

@@ -1,0 +1,468 @@
+/* store: opening, recovering, closing, and what does not belong to one of the parts. */
+#include "store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <limits.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "storage/base/check.h"
+#include "storage/record.h"
+#include "storage/recover.h"
+#include "storage/store_int.h"
+
+#define DEFAULT_MAP_BYTES ((uint64_t)1 << 40)
+#define DEFAULT_SEGMENT_BYTES ((uint64_t)32 << 20)
+#define DEFAULT_TAIL_BYTES ((uint64_t)64 << 20)
+#define DEFAULT_DISK_FREE_BYTES ((uint64_t)64 << 20)
+#define SEGMENT_BYTES_MIN ((uint64_t)64 << 10)
+#define READ_ONLY_BACKLOG_MAX 1000000
+
+/* ---- meta rows ---- */
+
+err_t meta_get(struct kv_txn *txn, const char *name, uint64_t *ret)
+{
+    struct bytes value;
+    err_t err = kv_get(txn, KV_META, bytes_of_string(name), &value);
+    if (err == ERR_NOT_FOUND) {
+        *ret = 0;
+        return ERR_OK;
+    }
+    if (err == ERR_OK && value.n != 8) {
+        return ERR_CORRUPT;
+    }
+    if (err == ERR_OK) {
+        *ret = bytes_get_u64le(value.p);
+    }
+    return err;
+}
+
+err_t meta_put(struct kv_txn *txn, const char *name, uint64_t value)
+{
+    uint8_t p[8];
+    bytes_put_u64le(p, value);
+    return kv_put(txn, KV_META, bytes_of_string(name), bytes_of(p, sizeof p));
+}
+
+/* ---- directories ---- */
+
+static void sub_path(const struct store *s, const char *name, char ret[PATH_MAX])
+{
+    snprintf(ret, PATH_MAX, "%s/%s", s->options.dir, name);
+}
+
+static err_t make_dir(const char *path, struct err_text *et)
+{
+    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+        int code = errno;
+        return err_set(et, err_from_errno(code), "cannot make the directory %s: %s", path,
+                       strerror(code));
+    }
+    return ERR_OK;
+}
+
+static err_t lock_dir(struct store *s, struct err_text *et)
+{
+    char path[PATH_MAX];
+    sub_path(s, "lock", path);
+    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (s->lock_fd < 0) {
+        int code = errno;
+        return err_set(et, err_from_errno(code), "cannot open %s: %s", path, strerror(code));
+    }
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        return err_set(et, ERR_BUSY, "the data directory %s is in use by another process",
+                       s->options.dir);
+    }
+    return ERR_OK;
+}
+
+static err_t make_dirs(struct store *s, struct err_text *et)
+{
+    char path[PATH_MAX];
+    err_t err = make_dir(s->options.dir, et);
+    if (err == ERR_OK) {
+        sub_path(s, "journal", path);
+        err = make_dir(path, et);
+    }
+    if (err == ERR_OK) {
+        sub_path(s, "store", path);
+        err = make_dir(path, et);
+    }
+    return err;
+}
+
+/* ---- format and identity ---- */
+
+static err_t write_identity(struct store *s, struct kv_txn *txn)
+{
+    err_t err = meta_put(txn, META_FORMAT, STORE_FORMAT_VERSION);
+    if (err == ERR_OK) {
+        err = kv_put(txn, KV_META, bytes_of_string(META_STORE_ID),
+                     bytes_of(s->options.new_store_id, UUID_BYTES));
+    }
+    return err;
+}
+
+static err_t create_identity(struct store *s, struct err_text *et)
+{
+    struct kv_txn *txn;
+    err_t err = kv_begin(s->kv, true, &txn);
+    if (err != ERR_OK) {
+        return err_set(et, err, "cannot write to the store in %s", s->options.dir);
+    }
+    err = write_identity(s, txn);
+    if (err != ERR_OK) {
+        kv_abort(txn);
+        return err_set(et, err, "cannot write to the store in %s", s->options.dir);
+    }
+    return kv_commit(txn);
+}
+
+static err_t read_identity(struct store *s, struct kv_txn *txn, struct err_text *et)
+{
+    uint64_t format;
+    struct bytes id;
+    err_t err = meta_get(txn, META_FORMAT, &format);
+    if (err == ERR_OK && format == 0) {
+        return ERR_NOT_FOUND;
+    }
+    if (err == ERR_OK && format != STORE_FORMAT_VERSION) {
+        return err_set(et, ERR_FORMAT,
+                       "the store in %s has format version %" PRIu64
+                       ", this binary reads and writes version %d",
+                       s->options.dir, format, STORE_FORMAT_VERSION);
+    }
+    if (err == ERR_OK) {
+        err = kv_get(txn, KV_META, bytes_of_string(META_STORE_ID), &id);
+    }
+    if (err != ERR_OK || id.n != UUID_BYTES) {
+        return err_set(et, ERR_CORRUPT, "the store in %s has no identity", s->options.dir);
+    }
+    memcpy(s->id, id.p, UUID_BYTES);
+    return ERR_OK;
+}
+
+struct places {
+    uint64_t index, streams;
+};
+
+static err_t read_places(struct store *s, struct kv_txn *txn, struct places *ret,
+                         struct err_text *et)
+{
+    err_t err = meta_get(txn, META_INDEX_POSITION, &ret->index);
+    if (err == ERR_OK) {
+        err = meta_get(txn, META_STREAMS, &ret->streams);
+    }
+    if (err == ERR_OK) {
+        err = log_last(txn, &s->log_position);
+    }
+    if (err != ERR_OK) {
+        return err_set(et, err, "the end of the log in %s cannot be read: %s", s->options.dir,
+                       err_describe(err));
+    }
+    if (ret->index > s->log_position) {
+        return err_set(et, ERR_CORRUPT,
+                       "the index in %s knows position %" PRIu64 " but the log ends at %" PRIu64,
+                       s->options.dir, ret->index, s->log_position);
+    }
+    return ERR_OK;
+}
+
+/* Reads, in one transaction, whose store it is and how far it goes. ERR_NOT_FOUND: it is new. */
+static err_t read_store(struct store *s, struct places *ret, struct err_text *et)
+{
+    struct kv_txn *txn;
+    err_t err = kv_begin(s->kv, false, &txn);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = read_identity(s, txn, et);
+    if (err == ERR_OK) {
+        err = read_places(s, txn, ret, et);
+    }
+    kv_abort(txn);
+    return err;
+}
+
+/* ---- opening ---- */
+
+static err_t open_kv(struct store *s, struct places *ret, struct err_text *et)
+{
+    char path[PATH_MAX];
+    sub_path(s, "store", path);
+    err_t err = kv_open(path, s->options.map_bytes, s->options.read_only, &s->kv, et);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = read_store(s, ret, et);
+    if (err == ERR_NOT_FOUND && s->options.read_only) {
+        return err_set(et, err, "there is no store in %s", s->options.dir);
+    }
+    if (err == ERR_NOT_FOUND) {
+        err = create_identity(s, et);
+        if (err == ERR_OK) {
+            err = read_store(s, ret, et);
+        }
+    }
+    return err;
+}
+
+static err_t open_journal(struct store *s, struct err_text *et)
+{
+    char path[PATH_MAX];
+    sub_path(s, "journal", path);
+    struct journal_file_options options = {.dir = path,
+                                           .segment_bytes = s->options.segment_bytes,
+                                           .read_only = s->options.read_only};
+    memcpy(options.store_id, s->id, UUID_BYTES);
+    return journal_file_open(&options, &s->journal, et);
+}
+
+/* Times go on from the last event's, whatever the clock says. */
+static err_t read_last_time(struct store *s)
+{
+    struct store_view *v;
+    err_t err = store_view_open(s, &v);
+    if (err != ERR_OK) {
+        return err;
+    }
+    struct store_record record;
+    struct event event;
+    err = store_get_event(v, store_view_position(v), &record);
+    if (err == ERR_OK) {
+        err = store_record_decode(&record, &event);
+    }
+    if (err == ERR_OK) {
+        s->last_time_us = event.time_us;
+    }
+    store_view_close(v);
+    /* A damaged last record is for reads and verify to report, not a reason not to start. */
+    return err == ERR_NOT_FOUND || err == ERR_CORRUPT ? ERR_OK : err;
+}
+
+static err_t recover(struct store *s, struct err_text *et)
+{
+    if (s->options.read_only && s->log_position - store_position(s) > READ_ONLY_BACKLOG_MAX) {
+        return err_set(et, ERR_UNSUPPORTED,
+                       "the index in %s is not complete: start the server or run reindex first",
+                       s->options.dir);
+    }
+    err_t err = recover_log(s, NULL, NULL, et);
+    if (err == ERR_OK) {
+        err = recover_journal(s, et);
+    }
+    return err == ERR_OK ? read_last_time(s) : err;
+}
+
+static err_t open_parts(struct store *s, struct err_text *et)
+{
+    struct places places = {0};
+    err_t err = open_kv(s, &places, et);
+    if (err == ERR_OK) {
+        err = open_journal(s, et);
+    }
+    if (err == ERR_OK) {
+        size_t tail_max = s->options.read_only ? SIZE_MAX / 2 : s->options.tail_bytes_max;
+        err = tail_init(&s->tail, places.index + 1, tail_max);
+    }
+    if (err == ERR_OK) {
+        atomic_store(&s->applied, places.index);
+        atomic_store(&s->streams, places.streams);
+        err = recover(s, et);
+    }
+    if (err == ERR_OK) {
+        err = committer_new(s, &s->committer);
+    }
+    if (err == ERR_OK && !s->options.read_only) {
+        err = store_prepare(s);
+        err = err == ERR_DISK_FULL ? ERR_OK : err; /* reads work, writes say so */
+    }
+    return err;
+}
+
+static void set_defaults(struct store_options *o)
+{
+    o->map_bytes = o->map_bytes == 0 ? DEFAULT_MAP_BYTES : o->map_bytes;
+    o->segment_bytes = o->segment_bytes == 0 ? DEFAULT_SEGMENT_BYTES : o->segment_bytes;
+    o->tail_bytes_max = o->tail_bytes_max == 0 ? DEFAULT_TAIL_BYTES : o->tail_bytes_max;
+    o->disk_free_min_bytes =
+        o->disk_free_min_bytes == 0 ? DEFAULT_DISK_FREE_BYTES : o->disk_free_min_bytes;
+}
+
+static err_t open_store(struct store *s, struct err_text *et)
+{
+    if (s->options.segment_bytes < SEGMENT_BYTES_MIN || s->options.segment_bytes % 4096 != 0) {
+        return err_set(et, ERR_INVALID, "a journal segment is at least %" PRIu64
+                       " bytes and a multiple of 4096", SEGMENT_BYTES_MIN);
+    }
+    if (strlen(s->options.dir) > PATH_MAX - 64) {
+        return err_set(et, ERR_INVALID, "the path of the data directory is too long");
+    }
+    err_t err = s->options.read_only ? ERR_OK : make_dirs(s, et);
+    if (err == ERR_OK) {
+        err = lock_dir(s, et);
+    }
+    return err == ERR_OK ? open_parts(s, et) : err;
+}
+
+static void free_store(struct store *s)
+{
+    committer_free(s->committer);
+    index_job_done(&s->applier.job);
+    if (s->tail.count > 0) {
+        tail_done(&s->tail);
+    }
+    if (s->journal != NULL) {
+        s->journal->methods->close(s->journal);
+    }
+    kv_close(s->kv);
+    if (s->lock_fd >= 0) {
+        close(s->lock_fd);
+    }
+    free((void *)(uintptr_t)s->options.dir);
+    free(s);
+}
+
+err_t store_open(const struct store_options *options, struct store **ret, struct err_text *et)
+{
+    struct store *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        return ERR_MEMORY;
+    }
+    s->lock_fd = -1;
+    s->options = *options;
+    s->options.dir = strdup(options->dir);
+    if (s->options.dir == NULL) {
+        free(s);
+        return ERR_MEMORY;
+    }
+    set_defaults(&s->options);
+    err_t err = open_store(s, et);
+    if (err != ERR_OK) {
+        if (et != NULL && et->text[0] == '\0') {
+            err_set(et, err, "cannot open the store in %s: %s", options->dir, err_describe(err));
+        }
+        free_store(s);
+        return err;
+    }
+    *ret = s;
+    return ERR_OK;
+}
+
+void store_close(struct store *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    bool more = !s->options.read_only;
+    while (more && store_apply(s, true, &more) == ERR_OK) {
+    }
+    free_store(s);
+}
+
+/* ---- facts ---- */
+
+uint64_t store_position(const struct store *s)
+{
+    return atomic_load(&s->tail.committed);
+}
+
+uint64_t store_applied_position(const struct store *s)
+{
+    return atomic_load(&s->applied);
+}
+
+void store_id(const struct store *s, uint8_t ret[UUID_BYTES])
+{
+    memcpy(ret, s->id, UUID_BYTES);
+}
+
+err_t store_get_stats(struct store *s, struct store_stats *ret)
+{
+    *ret = (struct store_stats){
+        .position = store_position(s),
+        .applied_position = store_applied_position(s),
+        .streams = atomic_load(&s->streams),
+        .data_bytes = kv_data_bytes(s->kv) + s->journal->methods->bytes(s->journal),
+        .tail_bytes = tail_bytes(&s->tail),
+        .tail_bytes_max = s->options.tail_bytes_max,
+        .disk_full = atomic_load(&s->disk_full)};
+    return ERR_OK;
+}
+
+err_t store_prepare(struct store *s)
+{
+    struct statvfs fs;
+    if (statvfs(s->options.dir, &fs) != 0) {
+        return err_from_errno(errno);
+    }
+    uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+    bool full = free_bytes < s->options.disk_free_min_bytes;
+    atomic_store(&s->disk_full, full);
+    return full ? ERR_DISK_FULL : s->journal->methods->prepare(s->journal);
+}
+
+/* ---- reindex ---- */
+
+static err_t clear_index(struct store *s)
+{
+    struct kv_txn *txn;
+    err_t err = kv_begin(s->kv, true, &txn);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = kv_clear(txn, KV_NAMES);
+    if (err == ERR_OK) {
+        err = kv_clear(txn, KV_POSTINGS);
+    }
+    if (err == ERR_OK) {
+        err = meta_put(txn, META_INDEX_POSITION, 0);
+    }
+    if (err == ERR_OK) {
+        err = meta_put(txn, META_STREAMS, 0);
+    }
+    if (err != ERR_OK) {
+        kv_abort(txn);
+        return err;
+    }
+    return kv_commit(txn);
+}
+
+static err_t apply_all(struct store *s)
+{
+    bool more = true;
+    err_t err = ERR_OK;
+    while (err == ERR_OK && more) {
+        err = store_apply(s, true, &more);
+    }
+    return err;
+}
+
+err_t store_reindex(struct store *s, bool (*progress)(void *ctx, uint64_t done, uint64_t total),
+                    void *ctx)
+{
+    err_t err = apply_all(s);
+    if (err == ERR_OK) {
+        err = clear_index(s);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    tail_done(&s->tail);
+    err = tail_init(&s->tail, 1, s->options.tail_bytes_max);
+    if (err != ERR_OK) {
+        return err;
+    }
+    atomic_store(&s->applied, 0);
+    atomic_store(&s->streams, 0);
+    atomic_store(&s->apply_target, 0);
+    err = recover_log(s, progress, ctx, NULL);
+    return err == ERR_OK ? apply_all(s) : err;
+}
