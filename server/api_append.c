@@ -1,0 +1,330 @@
+/* api_append: the routes that write. A handler reads and checks the body, hands the command to the
+ * writer and waits; when the writer has decided, the continuation answers. */
+#include "server/codec.h"
+#include "server/json.h"
+#include "server/query.h"
+#include "server/router.h"
+#include "storage/base/check.h"
+
+#include <stdio.h>
+
+#define DRAFT_CHUNK_BYTES 8192
+#define ANSWER_BYTES_MAX  (64u << 20)
+#define ETAG_BYTES        24
+
+/* One write on its way; lives in the request's arena, its command on the heap. */
+struct append_request {
+    struct writer_job job;
+    struct app *app;
+    enum encoding encoding; /* of the answer */
+    bool many;              /* of the command's form and of the answer's */
+    const char *root;       /* what field paths begin with */
+    bool header_expected;   /* the expectation came as a header */
+    err_t submitted;
+};
+
+static void handle_write(struct http_request *rq, struct app *app, enum draft_body body);
+static bool read_command(struct http_request *rq, struct app *app, enum draft_body body,
+                         enum encoding encoding, struct append_request *ar);
+static bool complete_draft(struct http_request *rq, struct draft *d, bool *ret_from_header);
+static bool read_expected_header(struct http_request *rq, struct draft *d, struct expectation *ret,
+                                 bool *ret_given);
+static void submit(struct http_request *rq, struct append_request *ar);
+static void answer(struct http_request *rq, void *ctx);
+static void answer_verdict(struct http_request *rq, struct append_request *ar);
+static void answer_result(struct http_request *rq, struct append_request *ar, unsigned status);
+static void answer_violations(struct http_request *rq, struct append_request *ar);
+static void answer_fault(struct http_request *rq, struct append_request *ar, enum problem problem,
+                         const char *member, const char *detail);
+static void answer_failure(struct http_request *rq, err_t err);
+static void free_request(void *ctx);
+
+void api_append_stream(struct http_request *rq, struct app *app)
+{
+    handle_write(rq, app, DRAFT_APPEND);
+}
+
+void api_append_many(struct http_request *rq, struct app *app)
+{
+    handle_write(rq, app, DRAFT_APPEND_MANY);
+}
+
+void api_command(struct http_request *rq, struct app *app)
+{
+    handle_write(rq, app, DRAFT_COMMAND);
+}
+
+static void handle_write(struct http_request *rq, struct app *app, enum draft_body body)
+{
+    static const struct query_parameter none[] = {{NULL, QUERY_FLAG, NULL}};
+    enum encoding encoding;
+    struct append_request *ar = arena_alloc(http_arena(rq), sizeof *ar);
+    if (ar == NULL) {
+        reply_error(rq, ERR_MEMORY, "reading the request");
+        return;
+    }
+    *ar = (struct append_request){.app = app, .job = {.request = rq}};
+    if (!query_read(rq, none) || !reply_content_type(rq, &encoding) ||
+        !reply_negotiate(rq, OFFER(ENCODING_JSON) | OFFER(ENCODING_PROTOBUF), &ar->encoding) ||
+        !read_command(rq, app, body, encoding, ar)) {
+        return;
+    }
+    http_set_context(rq, ar, free_request);
+    submit(rq, ar);
+}
+
+/* ---- reading ---- */
+
+static void reply_rejection(struct http_request *rq, const struct draft *d)
+{
+    struct problem_extra extra = {.detail = d->rejection.detail};
+    extra.field = d->rejection.field[0] != '\0' ? d->rejection.field : NULL;
+    reply_problem(rq, d->rejection.problem, &extra);
+}
+
+/* The command that the request asks for; where there is none it has replied. */
+static bool read_command(struct http_request *rq, struct app *app, enum draft_body body,
+                         enum encoding encoding, struct append_request *ar)
+{
+    struct arena arena;
+    struct draft d;
+    struct bytes bytes = http_body(rq);
+    /* Decoded text is not longer than its source; beside it there is a struct for each event. */
+    arena_init(&arena, DRAFT_CHUNK_BYTES,
+               4 * bytes.n + app->limits.append_events_max * 1024 + DRAFT_CHUNK_BYTES);
+    draft_init(&d, body, &app->limits, &arena);
+    bool ok =
+        encoding == ENCODING_PROTOBUF ? codec_read_draft(bytes, &d) : json_read_draft(bytes, &d);
+    ok = ok && complete_draft(rq, &d, &ar->header_expected) && draft_check(&d) &&
+         draft_build(&d, &ar->job.command);
+    ar->many = d.many;
+    ar->root = d.root;
+    if (!ok) {
+        reply_rejection(rq, &d);
+    }
+    arena_done(&arena);
+    return ok;
+}
+
+static bool is_same_expectation(struct expectation a, struct expectation b)
+{
+    return a.kind == b.kind && (a.kind != EXPECT_REVISION || a.revision == b.revision);
+}
+
+/* What the path and the headers say of the write. Headers guard the one stream of the path;
+ * elsewhere, ignored, they would guard nothing, so they are refused. */
+static bool complete_draft(struct http_request *rq, struct draft *d, bool *ret_from_header)
+{
+    struct draft_place place = {0, -1, -1};
+    struct expectation expected = {EXPECT_ANY, 0};
+    if (!read_expected_header(rq, d, &expected, ret_from_header)) {
+        return false;
+    }
+    if (d->body != DRAFT_APPEND) {
+        return !*ret_from_header ||
+               draft_reject(d, PROBLEM_INVALID_FIELD, place, "",
+                            "If-Match and If-None-Match are for POST to one stream's events only");
+    }
+    struct draft_append *append = d->appends.first;
+    struct bytes stream = http_path_segment(rq, 2);
+    if (append->stream.p != NULL && !bytes_equal(append->stream, stream)) {
+        return draft_reject(d, PROBLEM_INVALID_FIELD, place, "stream",
+                            "it is not the stream of the path");
+    }
+    append->stream = stream;
+    if (*ret_from_header && append->expected_given &&
+        !is_same_expectation(append->expected, expected)) {
+        return draft_reject(
+            d, PROBLEM_INVALID_FIELD, place, "expected_revision",
+            "the header (If-Match or If-None-Match) and the body expect different things");
+    }
+    if (*ret_from_header) {
+        append->expected = expected;
+        append->expected_given = true;
+    }
+    return true;
+}
+
+/* If-Match: "4" or *, If-None-Match: *. */
+static bool read_expected_header(struct http_request *rq, struct draft *d, struct expectation *ret,
+                                 bool *ret_given)
+{
+    struct draft_place nowhere = {-1, -1, -1};
+    struct bytes match = http_header(rq, "If-Match");
+    struct bytes none_match = http_header(rq, "If-None-Match");
+    *ret_given = match.p != NULL || none_match.p != NULL;
+    if (match.p != NULL && none_match.p != NULL) {
+        return draft_reject(d, PROBLEM_INVALID_FIELD, nowhere, "header.If-None-Match",
+                            "send one of If-Match and If-None-Match");
+    }
+    if (none_match.p != NULL) {
+        ret->kind = EXPECT_NO_STREAM;
+        return bytes_equal(none_match, BYTES_LITERAL("*")) ||
+               draft_reject(d, PROBLEM_INVALID_FIELD, nowhere, "header.If-None-Match", "must be *");
+    }
+    if (match.p == NULL || bytes_equal(match, BYTES_LITERAL("*"))) {
+        ret->kind = match.p == NULL ? EXPECT_ANY : EXPECT_STREAM_EXISTS;
+        return true;
+    }
+    ret->kind = EXPECT_REVISION;
+    bool quoted = match.n >= 3 && match.p[0] == '"' && match.p[match.n - 1] == '"';
+    return (quoted && query_parse_number(bytes_of(match.p + 1, match.n - 2), &ret->revision)) ||
+           draft_reject(
+               d, PROBLEM_INVALID_FIELD, nowhere, "header.If-Match",
+               "must be * or one revision in quotes, such as \"4\", not weak and not a list");
+}
+
+/* ---- waiting and answering ---- */
+
+/* From http_suspend on the request may be resumed at any time, so a refusal takes the same way
+ * back. */
+static void submit(struct http_request *rq, struct append_request *ar)
+{
+    http_suspend(rq, answer, ar);
+    err_t err = writer_submit(ar->app->writer, &ar->job);
+    if (err != ERR_OK) {
+        ar->submitted = err;
+        http_resume(rq);
+    }
+}
+
+static void answer(struct http_request *rq, void *ctx)
+{
+    struct append_request *ar = ctx;
+    if (ar->submitted == ERR_FULL) {
+        reply_problem_detail(rq, PROBLEM_OVERLOADED, NULL,
+                             "the queue of writes is full; nothing was written");
+    } else if (ar->submitted != ERR_OK) {
+        reply_problem(rq, PROBLEM_SHUTTING_DOWN,
+                      &(struct problem_extra){.detail = "nothing was written"});
+    } else if (ar->job.error != ERR_OK) {
+        answer_failure(rq, ar->job.error);
+    } else {
+        answer_verdict(rq, ar);
+    }
+}
+
+static void answer_verdict(struct http_request *rq, struct append_request *ar)
+{
+    const struct command *c = ar->job.command;
+    switch (command_verdict(c)) {
+    case VERDICT_COMMITTED:
+        answer_result(rq, ar, 201);
+        return;
+    case VERDICT_DUPLICATE:
+        answer_result(rq, ar, 200);
+        return;
+    case VERDICT_WRONG_EXPECTED_REVISION:
+        answer_violations(rq, ar);
+        return;
+    case VERDICT_ID_REUSED:
+        answer_fault(rq, ar, PROBLEM_ID_REUSED, "id", "the id stands for another event");
+        return;
+    case VERDICT_PARTIAL_DUPLICATE:
+        answer_fault(rq, ar, PROBLEM_PARTIAL_DUPLICATE, "id",
+                     "the first event that does not continue an earlier append as the others do");
+        return;
+    case VERDICT_STREAM_DELETED:
+        answer_fault(rq, ar, PROBLEM_STREAM_DELETED, NULL, "the stream takes no events any more");
+        return;
+    case VERDICT_FAILED:
+        answer_failure(rq, command_error(c));
+        return;
+    case VERDICT_NONE:
+        break;
+    }
+    CHECK(command_verdict(c) != VERDICT_NONE);
+}
+
+static void answer_result(struct http_request *rq, struct append_request *ar, unsigned status)
+{
+    const struct command *c = ar->job.command;
+    struct buf body;
+    buf_init(&body, ANSWER_BYTES_MAX);
+    if (ar->many && ar->encoding == ENCODING_PROTOBUF) {
+        codec_put_append_results(&body, c);
+    } else if (ar->many) {
+        json_put_append_results(&body, c);
+    } else if (ar->encoding == ENCODING_PROTOBUF) {
+        codec_put_append_result(&body, c, 0);
+    } else {
+        json_put_append_result(&body, c, 0);
+    }
+    if (buf_status(&body) != ERR_OK) {
+        err_t err = buf_status(&body);
+        buf_done(&body);
+        reply_error(rq, err, "writing the answer; the events were written");
+        return;
+    }
+    if (!ar->many) {
+        char etag[ETAG_BYTES];
+        snprintf(etag, sizeof etag, "\"%llu\"",
+                 (unsigned long long)command_result(c, 0)->last_revision);
+        http_reply_header(rq, "ETag", etag);
+    }
+    reply_body(rq, status, ar->encoding, store_position(ar->app->store), &body);
+}
+
+static void describe_violation(const struct violation *v, char *detail, size_t room)
+{
+    static const char *const states[] = {[EXPECT_ANY] = "any",
+                                         [EXPECT_NO_STREAM] = "no stream",
+                                         [EXPECT_STREAM_EXISTS] = "an existing stream"};
+    char expected[32];
+    if (v->expected.kind == EXPECT_REVISION) {
+        snprintf(expected, sizeof expected, "revision %llu",
+                 (unsigned long long)v->expected.revision);
+    } else {
+        snprintf(expected, sizeof expected, "%s", states[v->expected.kind]);
+    }
+    snprintf(detail, room, "stream '%.*s' is at revision %llu, expected was %s",
+             BYTES_ARGS(v->stream), (unsigned long long)v->actual, expected);
+}
+
+static void answer_violations(struct http_request *rq, struct append_request *ar)
+{
+    const struct command *c = ar->job.command;
+    size_t n = command_violations(c);
+    CHECK(n > 0);
+    /* The command keeps them in one array. */
+    const struct violation *first = command_violation(c, 0);
+    CHECK(command_violation(c, n - 1) == first + n - 1);
+    char detail[DRAFT_DETAIL_MAX + EVENT_NAME_MAX];
+    describe_violation(first, detail, sizeof detail);
+    struct problem_extra extra = {.detail = detail,
+                                  .violations = first,
+                                  .violation_count = n,
+                                  .status = ar->header_expected ? 412 : 0};
+    reply_problem(rq, PROBLEM_WRONG_EXPECTED_REVISION, &extra);
+}
+
+/* `member` is of the event at fault; NULL: its stream is at fault. */
+static void answer_fault(struct http_request *rq, struct append_request *ar, enum problem problem,
+                         const char *member, const char *detail)
+{
+    const struct command *c = ar->job.command;
+    struct draft_place place = {(long)command_fault_append(c), -1, -1};
+    if (member != NULL) {
+        place.event = (long)command_fault_event(c);
+    }
+    struct draft paths = {.root = ar->root, .many = ar->many};
+    char field[DRAFT_FIELD_MAX];
+    draft_path(&paths, place, member != NULL ? member : "stream", field);
+    reply_problem(rq, problem, &(struct problem_extra){.detail = detail, .field = field});
+}
+
+static void answer_failure(struct http_request *rq, err_t err)
+{
+    if (err == ERR_DISK_FULL) {
+        reply_problem(rq, PROBLEM_INSUFFICIENT_STORAGE,
+                      &(struct problem_extra){.detail = "nothing was written"});
+        return;
+    }
+    reply_error(rq, err, "committing the command");
+}
+
+static void free_request(void *ctx)
+{
+    struct append_request *ar = ctx;
+    command_free(ar->job.command);
+}

@@ -1,0 +1,394 @@
+/* api_read: reading events as JSON pages and as streams of NDJSON or protobuf.
+ *
+ * A streamed read is a snapshot: it ends at what was committed when the request came. It holds no
+ * view of the store while it waits for the network: each chunk is read through a view of its own,
+ * from the place where the last one ended. Where everything fits in the first chunk, as reads of a
+ * stream mostly do, the answer is an ordinary body. */
+#include "server/codec.h"
+#include "server/json.h"
+#include "server/query.h"
+#include "server/router.h"
+
+#include <stdlib.h>
+
+/* A chunk is closed by the event that reaches this size; one event may be larger. */
+#define CHUNK_BYTES    65536
+#define PAGE_BYTES_MAX (16u << 20)
+#define OUT_BYTES_MAX  (256u << 20)
+/* An ordinary event on top of a full chunk does not make the buffer grow. */
+#define CHUNK_SLACK     4096
+#define NAMES_BYTES_MAX (256u << 10)
+
+/* What the query parameters say; borrowed from the request. */
+struct read_options {
+    struct query_number after, before, limit;
+    bool backward, system;
+    struct query_names types, categories, prefixes, tags;
+};
+
+/* One read on its way. */
+struct reader {
+    struct app *app;
+    enum encoding encoding;
+    struct store_query query; /* .from moves on with each chunk */
+    uint64_t left;            /* events that may still be sent */
+    uint64_t snapshot;        /* nothing behind this position is sent */
+    uint64_t damaged;         /* position of the damaged record after ERR_CORRUPT */
+    bool ended;
+    struct buf out;     /* the chunk */
+    size_t sent;        /* bytes of it */
+    struct arena names; /* copies of the query's names, once it outlives the request */
+};
+
+static void handle_read(struct http_request *rq, struct app *app, bool of_stream);
+static bool read_options(struct http_request *rq, bool of_stream, struct read_options *o);
+static bool check_options(struct http_request *rq, const struct reader *r,
+                          const struct read_options *o);
+static void set_query(struct http_request *rq, struct reader *r, const struct read_options *o,
+                      bool of_stream);
+static err_t read_first(struct reader *r, const struct read_options *o, uint64_t *ret_head);
+static err_t read_some(struct reader *r, struct store_read *read, size_t bytes_max);
+static err_t put_record(struct reader *r, const struct store_record *record);
+static void answer(struct http_request *rq, struct reader *r, uint64_t head);
+static void answer_error(struct http_request *rq, struct reader *r, err_t err);
+static err_t reader_keep(const struct reader *r, struct reader **ret);
+static void reader_free(void *ctx);
+static err_t next_bytes(void *ctx, uint8_t *p, size_t max, size_t *ret_n);
+
+void api_read_stream(struct http_request *rq, struct app *app)
+{
+    handle_read(rq, app, true);
+}
+
+void api_read_log(struct http_request *rq, struct app *app)
+{
+    handle_read(rq, app, false);
+}
+
+static void handle_read(struct http_request *rq, struct app *app, bool of_stream)
+{
+    struct read_options o;
+    struct reader r = {.app = app};
+    unsigned offered = OFFER(ENCODING_JSON) | OFFER(ENCODING_NDJSON) | OFFER(ENCODING_PROTOBUF);
+    if (!read_options(rq, of_stream, &o) || !reply_negotiate(rq, offered, &r.encoding) ||
+        !check_options(rq, &r, &o)) {
+        return;
+    }
+    set_query(rq, &r, &o, of_stream);
+    buf_init(&r.out, OUT_BYTES_MAX);
+    uint64_t head = 0;
+    err_t err = read_first(&r, &o, &head);
+    if (err != ERR_OK) {
+        buf_done(&r.out);
+        answer_error(rq, &r, err);
+        return;
+    }
+    answer(rq, &r, head);
+}
+
+/* ---- what is asked for ---- */
+
+static bool read_options(struct http_request *rq, bool of_stream, struct read_options *o)
+{
+    o->after = o->before = o->limit = (struct query_number){0};
+    o->backward = o->system = false;
+    o->types.n = o->categories.n = o->prefixes.n = o->tags.n = 0;
+    const struct query_parameter parameters[] = {
+        {"after", QUERY_NUMBER_OR_END, &o->after},
+        {"before", QUERY_NUMBER, &o->before},
+        {"direction", QUERY_DIRECTION, &o->backward},
+        {"limit", QUERY_POSITIVE, &o->limit},
+        {"system", QUERY_FLAG, &o->system},
+        {"type", QUERY_NAMES, &o->types},
+        /* Of the log only: a stream's reads end here. */
+        {of_stream ? NULL : "category", QUERY_NAMES, &o->categories},
+        {"prefix", QUERY_NAMES, &o->prefixes},
+        {"tag", QUERY_NAMES, &o->tags},
+        {NULL, QUERY_FLAG, NULL},
+    };
+    return query_read(rq, parameters);
+}
+
+static bool check_options(struct http_request *rq, const struct reader *r,
+                          const struct read_options *o)
+{
+    if (o->backward && o->after.given) {
+        reply_problem_detail(rq, PROBLEM_INVALID_PARAMETER, "query.after",
+                             "direction=backward takes before, not after");
+        return false;
+    }
+    if (!o->backward && o->before.given) {
+        reply_problem_detail(rq, PROBLEM_INVALID_PARAMETER, "query.before",
+                             "before needs direction=backward");
+        return false;
+    }
+    size_t page_max = r->app->limits.page_events_max;
+    if (r->encoding == ENCODING_JSON && o->limit.value > page_max) {
+        reply_problem_detail(rq, PROBLEM_INVALID_PARAMETER, "query.limit",
+                             "a JSON page has at most %zu events (page-events-max); NDJSON and "
+                             "protobuf have no limit",
+                             page_max);
+        return false;
+    }
+    return true;
+}
+
+static void set_query(struct http_request *rq, struct reader *r, const struct read_options *o,
+                      bool of_stream)
+{
+    struct bytes stream = of_stream ? http_path_segment(rq, 2) : BYTES_NONE;
+    r->query = (struct store_query){
+        .stream = stream,
+        .backward = o->backward,
+        .from = o->backward ? o->before.value : o->after.value,
+        .filter = {.types = o->types.items,
+                   .type_count = o->types.n,
+                   .categories = o->categories.items,
+                   .category_count = o->categories.n,
+                   .prefixes = o->prefixes.items,
+                   .prefix_count = o->prefixes.n,
+                   .tags = o->tags.items,
+                   .tag_count = o->tags.n,
+                   .system = o->system || event_name_is_system(stream)},
+    };
+    size_t unlimited = r->encoding == ENCODING_JSON ? r->app->limits.page_events_default : SIZE_MAX;
+    r->left = o->limit.given ? o->limit.value : unlimited;
+}
+
+/* ---- reading ---- */
+
+/* Where the read starts and what it cannot pass, from the first view. */
+static err_t set_bounds(struct reader *r, const struct read_options *o, struct store_view *v,
+                        uint64_t *ret_head)
+{
+    r->snapshot = store_view_position(v);
+    *ret_head = r->snapshot;
+    bool needs_head = o->after.end || r->encoding == ENCODING_JSON;
+    if (r->query.stream.n > 0 && needs_head) {
+        struct store_stream_info info;
+        err_t err = store_get_stream(v, r->query.stream, &info);
+        if (err != ERR_OK) {
+            return err;
+        }
+        *ret_head = info.head_revision;
+    }
+    if (o->after.end) {
+        r->query.from = *ret_head;
+    }
+    /* For the store a backward read from 0 is one from the newest; for the client nothing is before
+     * 0. */
+    if (o->before.given && o->before.value == 0) {
+        r->left = 0;
+        r->ended = true;
+    }
+    return ERR_OK;
+}
+
+static err_t read_first(struct reader *r, const struct read_options *o, uint64_t *ret_head)
+{
+    struct store_view *v;
+    struct store_read *read;
+    err_t err = store_view_open(r->app->store, &v);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = set_bounds(r, o, v, ret_head);
+    if (err == ERR_OK) {
+        err = store_read_open(v, &r->query, &read);
+    }
+    if (err == ERR_OK) {
+        bool page = r->encoding == ENCODING_JSON;
+        if (page) {
+            buf_put_string(&r->out, "{\"events\":[");
+        }
+        (void)buf_reserve(&r->out, (page ? CHUNK_BYTES / 4 : CHUNK_BYTES) + CHUNK_SLACK);
+        err = read_some(r, read, page ? PAGE_BYTES_MAX : CHUNK_BYTES);
+        store_read_close(read);
+    }
+    store_view_close(v);
+    return err;
+}
+
+/* Reads until the limit, the size or the end. */
+static err_t read_some(struct reader *r, struct store_read *read, size_t bytes_max)
+{
+    struct store_record record;
+    err_t err = ERR_OK;
+    while (err == ERR_OK && !r->ended && r->left > 0 && r->out.n < bytes_max) {
+        err = store_read_next(read, &record);
+        if (err == ERR_OK && record.position > r->snapshot) {
+            err = ERR_END;
+        } else if (err == ERR_OK) {
+            err = put_record(r, &record);
+            r->left--;
+        }
+    }
+    uint64_t place = store_read_place(read);
+    if (err == ERR_CORRUPT) {
+        r->damaged = place;
+        return err;
+    }
+    bool is_page = r->encoding == ENCODING_JSON;
+    /* Whether a page that is full holds the last event, only the next one can tell. */
+    bool is_last =
+        err == ERR_END || (is_page && !r->ended && store_read_next(read, &record) == ERR_END);
+    if (!r->ended && (r->query.backward || place > r->query.from)) {
+        r->query.from = place;
+    }
+    r->ended = r->ended || is_last || (!is_page && r->left == 0);
+    return err == ERR_END ? ERR_OK : err;
+}
+
+static err_t put_record(struct reader *r, const struct store_record *record)
+{
+    if (r->encoding == ENCODING_PROTOBUF) {
+        codec_put_batch_event(&r->out, record);
+        return buf_status(&r->out);
+    }
+    struct event e;
+    err_t err = store_record_decode(record, &e);
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (r->encoding == ENCODING_NDJSON) {
+        json_put_event_line(&r->out, &e);
+    } else {
+        bool is_first = r->out.p[r->out.n - 1] == '[';
+        if (!is_first) {
+            buf_put_byte(&r->out, ',');
+        }
+        json_put_event(&r->out, &e);
+    }
+    return buf_status(&r->out);
+}
+
+/* ---- answering ---- */
+
+static void answer(struct http_request *rq, struct reader *r, uint64_t head)
+{
+    if (r->encoding == ENCODING_JSON) {
+        buf_put_string(&r->out, "],\"next\":");
+        buf_put_u64(&r->out, r->query.from);
+        buf_put_string(&r->out, r->ended ? ",\"end\":true,\"head\":" : ",\"end\":false,\"head\":");
+        buf_put_u64(&r->out, head);
+        buf_put_byte(&r->out, '}');
+    }
+    err_t err = buf_status(&r->out);
+    if (err == ERR_OK && (r->encoding == ENCODING_JSON || r->ended)) {
+        reply_body(rq, 200, r->encoding, r->snapshot, &r->out);
+        return;
+    }
+    struct reader *kept;
+    if (err == ERR_OK) {
+        err = reader_keep(r, &kept);
+    }
+    if (err != ERR_OK) {
+        buf_done(&r->out);
+        reply_error(rq, err, "reading events");
+        return;
+    }
+    reply_stream(rq, r->encoding, r->snapshot, next_bytes, reader_free, kept);
+}
+
+static void answer_error(struct http_request *rq, struct reader *r, err_t err)
+{
+    if (err == ERR_NOT_FOUND) {
+        reply_problem(rq, PROBLEM_STREAM_NOT_FOUND, &(struct problem_extra){.field = "stream"});
+    } else if (err == ERR_CORRUPT) {
+        reply_problem_detail(rq, PROBLEM_DATA_DAMAGED, NULL,
+                             "the event at position %llu is damaged",
+                             (unsigned long long)r->damaged);
+    } else {
+        reply_error(rq, err, "reading events");
+    }
+}
+
+/* ---- going on after the first chunk ---- */
+
+static err_t copy_names(struct arena *a, const struct bytes **names, size_t n)
+{
+    struct bytes *copies = arena_alloc(a, n * sizeof *copies);
+    if (copies == NULL) {
+        return ERR_MEMORY;
+    }
+    for (size_t i = 0; i < n; i++) {
+        err_t err = arena_copy(a, (*names)[i], &copies[i]);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    *names = copies;
+    return ERR_OK;
+}
+
+/* Moves a reader to the heap, with its chunk and with copies of what it borrowed from the request.
+ */
+static err_t reader_keep(const struct reader *r, struct reader **ret)
+{
+    struct reader *kept = malloc(sizeof *kept);
+    if (kept == NULL) {
+        return ERR_MEMORY;
+    }
+    *kept = *r;
+    arena_init(&kept->names, 1024, NAMES_BYTES_MAX);
+    struct store_filter *f = &kept->query.filter;
+    err_t err = arena_copy(&kept->names, kept->query.stream, &kept->query.stream);
+    err = err != ERR_OK ? err : copy_names(&kept->names, &f->types, f->type_count);
+    err = err != ERR_OK ? err : copy_names(&kept->names, &f->categories, f->category_count);
+    err = err != ERR_OK ? err : copy_names(&kept->names, &f->prefixes, f->prefix_count);
+    err = err != ERR_OK ? err : copy_names(&kept->names, &f->tags, f->tag_count);
+    if (err != ERR_OK) {
+        arena_done(&kept->names); /* the chunk is still the caller's */
+        free(kept);
+        return err;
+    }
+    *ret = kept;
+    return ERR_OK;
+}
+
+static void reader_free(void *ctx)
+{
+    struct reader *r = ctx;
+    buf_done(&r->out);
+    arena_done(&r->names);
+    free(r);
+}
+
+static err_t read_more(struct reader *r)
+{
+    struct store_view *v;
+    struct store_read *read;
+    err_t err = store_view_open(r->app->store, &v);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = store_read_open(v, &r->query, &read);
+    if (err == ERR_OK) {
+        err = read_some(r, read, CHUNK_BYTES);
+        store_read_close(read);
+    }
+    store_view_close(v);
+    return err;
+}
+
+static err_t next_bytes(void *ctx, uint8_t *p, size_t max, size_t *ret_n)
+{
+    struct reader *r = ctx;
+    if (r->sent == r->out.n) {
+        buf_clear(&r->out);
+        r->sent = 0;
+        err_t err = r->ended ? ERR_END : read_more(r);
+        if (err != ERR_OK) {
+            return err;
+        }
+        if (r->out.n == 0) {
+            return ERR_END;
+        }
+    }
+    size_t left = r->out.n - r->sent;
+    size_t n = left < max ? left : max;
+    memcpy(p, r->out.p + r->sent, n);
+    r->sent += n;
+    *ret_n = n;
+    return ERR_OK;
+}

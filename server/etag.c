@@ -1,0 +1,63 @@
+/* etag: comparing and sending entity tags. */
+#include "server/etag.h"
+
+#include <stdio.h>
+
+#define NUMBER_BYTES 24
+
+static struct bytes format(uint64_t number, char room[NUMBER_BYTES])
+{
+    int n = snprintf(room, NUMBER_BYTES, "\"%llu\"", (unsigned long long)number);
+    return bytes_of(room, (size_t)n);
+}
+
+void etag_set(struct http_request *rq, uint64_t number)
+{
+    char room[NUMBER_BYTES];
+    format(number, room);
+    http_reply_header(rq, "ETag", room);
+}
+
+bool etag_is_known(struct http_request *rq, uint64_t number)
+{
+    struct bytes list = http_header(rq, "If-None-Match");
+    return list.p != NULL && etag_list_has(list, number);
+}
+
+void etag_reply_not_modified(struct http_request *rq, uint64_t position)
+{
+    char room[NUMBER_BYTES];
+    struct buf none;
+    snprintf(room, sizeof room, "%llu", (unsigned long long)position);
+    http_reply_header(rq, "Daybook-Position", room);
+    buf_init(&none, 1);
+    http_reply(rq, 304, NULL, &none);
+}
+
+bool etag_list_has(struct bytes list, uint64_t number)
+{
+    char room[NUMBER_BYTES];
+    struct bytes wanted = format(number, room);
+    if (bytes_equal(list, BYTES_LITERAL("*"))) {
+        return true;
+    }
+    while (list.n > 0) {
+        const uint8_t *comma = memchr(list.p, ',', list.n);
+        struct bytes tag = bytes_of(list.p, comma == NULL ? list.n : (size_t)(comma - list.p));
+        size_t taken = tag.n + (comma != NULL);
+        list = bytes_of(list.p + taken, list.n - taken);
+        while (tag.n > 0 && (tag.p[0] == ' ' || tag.p[0] == '\t')) {
+            tag.p++, tag.n--;
+        }
+        while (tag.n > 0 && (tag.p[tag.n - 1] == ' ' || tag.p[tag.n - 1] == '\t')) {
+            tag.n--;
+        }
+        if (bytes_have_prefix(tag, BYTES_LITERAL("W/"))) {
+            tag.p += 2, tag.n -= 2;
+        }
+        if (bytes_equal(tag, wanted)) {
+            return true;
+        }
+    }
+    return false;
+}
