@@ -5,7 +5,6 @@
  * gathered. The last transaction moves the index position; only then is the generation dropped from memory and its journal let go.
  * A crash between any two steps loses nothing: the log rows say themselves how far they go, the names skip what they have. */
 #include "storage/base/check.h"
-#include "storage/record.h"
 #include "store_int.h"
 
 #define LOG_STEP_BYTES (4u << 20)
@@ -15,40 +14,18 @@ static uint64_t last_of(const struct tail_generation *g)
     return g->first + g->n - 1;
 }
 
-static size_t record_bytes(const uint8_t *record)
-{
-    return RECORD_HEADER_BYTES + (bytes_get_u32le(record + 4) & ~RECORD_FLAGS);
-}
-
-/* How many records from `from` on fill one block, and how many bytes they are. */
-static uint32_t measure_block(const struct tail_generation *g, uint32_t from, size_t *ret_bytes)
-{
-    uint32_t n = 0;
-    size_t bytes = 0;
-    while (from + n < g->n && n < LOG_BLOCK_RECORDS_MAX) {
-        size_t more = record_bytes(g->records[from + n]);
-        if (n > 0 && bytes + more > LOG_BLOCK_BYTES) {
-            break;
-        }
-        bytes += more;
-        n++;
-    }
-    *ret_bytes = bytes;
-    return n;
-}
-
 static err_t append_blocks(struct applier *a, struct kv_txn *txn)
 {
     struct tail_generation *g = a->generation;
     uint32_t next = a->log_next;
     for (size_t done = 0; next < g->n && done < LOG_STEP_BYTES;) {
+        uint32_t taken;
         size_t bytes;
-        uint32_t n = measure_block(g, next, &bytes);
-        err_t err = log_append(txn, g->first + next, g->records + next, n, bytes);
+        err_t err = log_append(txn, g->first + next, g->records + next, g->n - next, &taken, &bytes);
         if (err != ERR_OK) {
             return err;
         }
-        next += n;
+        next += taken;
         done += bytes;
     }
     a->log_next = next;

@@ -16,26 +16,39 @@ void log_cursor_reset(struct log_cursor *c)
     c->first = 0;
 }
 
-/* Finds where each record of the block starts. */
+/* A block's head: the number of records (2 bytes), then where each starts in the block (2 bytes each), little-endian. */
+#define COUNT_BYTES 2
+#define OFFSET_BYTES 2
+
+static size_t head_bytes(uint32_t n)
+{
+    return COUNT_BYTES + (size_t)n * OFFSET_BYTES;
+}
+
+static size_t get_u16(const uint8_t *p)
+{
+    return (size_t)p[0] | (size_t)p[1] << 8;
+}
+
+static void put_u16(uint8_t *p, size_t v)
+{
+    p[0] = (uint8_t)v;
+    p[1] = (uint8_t)(v >> 8);
+}
+
 static err_t load(struct log_cursor *c, const struct kv_row *row)
 {
     c->first = 0;
-    if (row->key.n != 8) {
+    if (row->key.n != 8 || row->value.n < COUNT_BYTES) {
         return ERR_CORRUPT;
     }
     c->block = row->value;
-    c->n = 0;
-    for (size_t at = 0; at < row->value.n;) {
-        size_t size;
-        err_t err = record_measure(bytes_of(row->value.p + at, row->value.n - at), &size);
-        if (err != ERR_OK || c->n == LOG_BLOCK_RECORDS_MAX) {
-            return ERR_CORRUPT;
-        }
-        c->offsets[c->n++] = (uint32_t)at;
-        at += size;
+    c->n = (uint32_t)get_u16(row->value.p);
+    if (c->n == 0 || c->n > LOG_BLOCK_RECORDS_MAX || row->value.n < head_bytes(c->n)) {
+        return ERR_CORRUPT;
     }
     c->first = bytes_get_u64be(row->key.p);
-    return c->n > 0 && c->first > 0 ? ERR_OK : ERR_CORRUPT;
+    return c->first > 0 ? ERR_OK : ERR_CORRUPT;
 }
 
 static bool holds(const struct log_cursor *c, uint64_t position)
@@ -72,7 +85,10 @@ err_t log_find(struct log_cursor *c, struct kv_txn *txn, uint64_t position, stru
             return ERR_NOT_FOUND;
         }
     }
-    size_t at = c->offsets[position - c->first];
+    size_t at = get_u16(c->block.p + head_bytes((uint32_t)(position - c->first)));
+    if (at < head_bytes(c->n) || at > c->block.n) {
+        return ERR_CORRUPT;
+    }
     *ret = bytes_of(c->block.p + at, c->block.n - at);
     return ERR_OK;
 }
@@ -98,26 +114,48 @@ err_t log_last(struct kv_txn *txn, uint64_t *ret)
     return err;
 }
 
+static size_t record_bytes(const uint8_t *record)
+{
+    return RECORD_HEADER_BYTES + (bytes_get_u32le(record + 4) & ~RECORD_FLAGS);
+}
+
+/* How many records make a block, and its size. One that is larger than a block is a block of its own. */
+static uint32_t measure(const uint8_t *const *records, uint32_t n, size_t *ret_bytes)
+{
+    uint32_t taken = 0;
+    size_t bytes = COUNT_BYTES;
+    while (taken < n && taken < LOG_BLOCK_RECORDS_MAX) {
+        size_t more = OFFSET_BYTES + record_bytes(records[taken]);
+        if (taken > 0 && bytes + more > LOG_BLOCK_BYTES) {
+            break;
+        }
+        bytes += more;
+        taken++;
+    }
+    *ret_bytes = bytes;
+    return taken;
+}
+
 err_t log_append(struct kv_txn *txn, uint64_t first, const uint8_t *const *records, uint32_t n,
-                 size_t bytes)
+                 uint32_t *ret_taken, size_t *ret_bytes)
 {
     uint8_t key[8], *p;
-    CHECK(n > 0 && n <= LOG_BLOCK_RECORDS_MAX);
+    uint32_t taken = measure(records, n, ret_bytes);
+    CHECK(taken > 0);
     bytes_put_u64be(key, first);
-    err_t err = kv_append(txn, KV_LOG, bytes_of(key, sizeof key), bytes, &p);
+    err_t err = kv_append(txn, KV_LOG, bytes_of(key, sizeof key), *ret_bytes, &p);
     if (err != ERR_OK) {
         return err;
     }
-    size_t at = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        size_t size;
-        err = record_measure(bytes_of(records[i], bytes - at), &size);
-        if (err != ERR_OK) {
-            return err;
-        }
+    put_u16(p, taken);
+    size_t at = head_bytes(taken);
+    for (uint32_t i = 0; i < taken; i++) {
+        size_t size = record_bytes(records[i]);
+        put_u16(p + head_bytes(i), at);
         memcpy(p + at, records[i], size);
         at += size;
     }
-    CHECK(at == bytes);
+    CHECK(at == *ret_bytes);
+    *ret_taken = taken;
     return ERR_OK;
 }

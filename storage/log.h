@@ -1,7 +1,8 @@
 /* log: the rows of the global log in LMDB: blocks of records for consecutive positions.
  *
- * The caller's thread and transaction. A row is the key `first position` (8 bytes, big-endian) and the records one after the
- * other; about four pages of them, so that LMDB's overhead is spread over dozens of events (FORMAT.md). */
+ * The caller's thread and transaction. A row is the key `first position` (8 bytes, big-endian) and a block: how many
+ * records, where each starts, and the records; about four pages, so that LMDB's overhead is spread over dozens of events,
+ * while any one of them is found without walking over the others (FORMAT.md). */
 #ifndef DAYBOOK_STORAGE_LOG_H
 #define DAYBOOK_STORAGE_LOG_H
 
@@ -10,13 +11,12 @@
 #define LOG_BLOCK_BYTES 16368u /* four pages less LMDB's page header */
 #define LOG_BLOCK_RECORDS_MAX 512
 
-/* One block at a time, with the places of its records. Zero-initialise. */
+/* One block at a time. Zero-initialise. */
 struct log_cursor {
     struct kv_cursor *cursor;
     struct bytes block;
     uint64_t first; /* position of the block's first record; 0: no block is loaded */
     uint32_t n;
-    uint32_t offsets[LOG_BLOCK_RECORDS_MAX];
 };
 
 void log_cursor_done(struct log_cursor *c);
@@ -30,8 +30,8 @@ MUST_CHECK err_t log_find(struct log_cursor *c, struct kv_txn *txn, uint64_t pos
 /* The last position in the log, 0: it is empty. */
 MUST_CHECK err_t log_last(struct kv_txn *txn, uint64_t *ret);
 
-/* Appends one block with records[0 … n) for positions `first` and on; they are at most LOG_BLOCK_RECORDS_MAX. */
+/* Appends one block with as many of records[0 … n) as it takes, for positions `first` and on; says how many and how large. */
 MUST_CHECK err_t log_append(struct kv_txn *txn, uint64_t first, const uint8_t *const *records,
-                            uint32_t n, size_t bytes);
+                            uint32_t n, uint32_t *ret_taken, size_t *ret_bytes);
 
 #endif

@@ -90,7 +90,7 @@ static err_t add_block(struct store *s, struct kv_txn *txn, struct log_cursor *c
         return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
     }
     uint64_t end = c->first + c->n;
-    err = open_group(s, (size_t)(end - position), at.n);
+    err = open_group(s, (size_t)(end - position), c->block.n);
     for (; position < end && err == ERR_OK; position++) {
         err = log_find(c, txn, position, &at);
         if (err == ERR_OK) {
