@@ -1,0 +1,107 @@
+/* client_int: what the files of the client library share. */
+#ifndef DAYBOOK_CLIENT_INT_H
+#define DAYBOOK_CLIENT_INT_H
+
+#include "arena.h"
+#include "buffer.h"
+#include "daybook.h"
+
+#include <curl/curl.h>
+#include <protobuf-c/protobuf-c.h>
+
+#define DAYBOOK_PROTOBUF "application/x-protobuf"
+
+/* ---- one HTTP exchange (http.c) ---- */
+
+/* A request that runs on the handle's multi; the answer's body gathers in `body`. While that holds
+ * body_target bytes or more of a 200 answer the transfer is paused. */
+struct daybook_transfer {
+    struct daybook *db;
+    CURL *easy; /* owned */
+    struct daybook_buffer body;
+    size_t body_target;
+    uint64_t timeout_ms; /* of silence; 0: none */
+    uint64_t active_ms;  /* when bytes moved last */
+    curl_off_t moved;    /* bytes in both directions so far */
+    bool running;        /* it is on the multi */
+    bool paused;
+    bool overflow;    /* the body is over its maximum, or there is no memory for it */
+    CURLcode outcome; /* once it is not running */
+    long status;      /* of the answer; 0 where none came */
+    char error[CURL_ERROR_SIZE];
+};
+
+/* A step on the way to an answer; see daybook_http_retry. */
+struct daybook_retry {
+    uint64_t since_ms; /* when it began to fail; 0: it does not */
+    uint64_t wait_ms;  /* of the last wait */
+};
+
+bool daybook_transfer_init(struct daybook_transfer *t, struct daybook *db, size_t body_max);
+void daybook_transfer_done(struct daybook_transfer *t);
+/* Starts a GET (post NULL) or a POST, whose bytes must stay until the transfer has stopped. False:
+ * no memory. */
+bool daybook_transfer_start(struct daybook_transfer *t, const char *url,
+                            const struct daybook_bytes *post);
+/* Takes it off the multi; `outcome` is kept. */
+void daybook_transfer_stop(struct daybook_transfer *t);
+/* Goes on until the body has more than `n` bytes or the exchange is over. */
+void daybook_transfer_wait(struct daybook_transfer *t, size_t n);
+/* Whether an exchange that is over is to be made again; if so, waits first. */
+bool daybook_http_retry(const struct daybook_transfer *t, struct daybook_retry *retry);
+/* A whole exchange with retries on the handle's own transfer; the body is in db->call.body.
+ * Anything but an answer 2xx in protobuf is a failure with its problem set. */
+enum daybook_result daybook_http_call(struct daybook *db, const struct daybook_buffer *url,
+                                      const struct daybook_bytes *post);
+
+/* ---- the handle (client.c) ---- */
+
+struct daybook {
+    char *base_url; /* owned, as all below; no '/' at its end */
+    char *user_agent;
+    struct daybook_options options; /* with the defaults filled in */
+    bool direct;                    /* the server is on this machine: no proxy */
+    CURLM *multi;
+    struct curl_slist *get_headers, *post_headers;
+    struct daybook_transfer call; /* of every call but iterators */
+    struct daybook_buffer url, request;
+    struct daybook_arena arena; /* results of the last call */
+    struct daybook_arena problem_arena;
+    struct daybook_problem problem;
+};
+
+uint64_t daybook_now_ms(void);
+/* For unpacking into an arena: what is unpacked is never freed one by one. */
+ProtobufCAllocator daybook_arena_allocator(struct daybook_arena *arena);
+
+/* ---- problems (problem.c) ---- */
+
+/* Each sets the handle's problem and returns its result. */
+enum daybook_result daybook_fail(struct daybook *db, enum daybook_result result, const char *title,
+                                 const char *detail, const char *hint);
+enum daybook_result daybook_fail_argument(struct daybook *db, const char *detail);
+enum daybook_result daybook_fail_memory(struct daybook *db);
+enum daybook_result daybook_fail_protocol(struct daybook *db, const char *detail);
+/* What the outcome of a transfer that is over says. */
+enum daybook_result daybook_fail_transfer(struct daybook_transfer *t);
+/* Whether it ended with an answer 2xx in protobuf. */
+bool daybook_transfer_ok(const struct daybook_transfer *t);
+
+/* ---- URLs (url.c) ---- */
+
+/* Each adds to a URL that daybook_url_begin began, and fails for lack of memory only. */
+bool daybook_url_begin(const struct daybook *db, struct daybook_buffer *url, const char *path);
+/* A name as one path segment. */
+bool daybook_url_segment(struct daybook_buffer *url, const char *name);
+/* "?name=value" or "&name=value"; `mark` is '?' before the first and turned into '&'. */
+bool daybook_url_text(struct daybook_buffer *url, char *mark, const char *name, const char *value);
+bool daybook_url_number(struct daybook_buffer *url, char *mark, const char *name, uint64_t value);
+bool daybook_url_end(struct daybook_buffer *url);
+
+/* ---- events (event.c) ---- */
+
+/* Unpacks an Event into the arena; ret->tags too. False: damaged, or no memory. */
+bool daybook_event_unpack(struct daybook_arena *arena, struct daybook_bytes packed,
+                          struct daybook_event *ret);
+
+#endif
