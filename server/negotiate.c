@@ -1,0 +1,211 @@
+/* negotiate: one pass over Accept, keeping for each media type its most specific range. */
+#include "server/negotiate.h"
+
+#include <strings.h>
+
+/* What a media range may name. Problem documents count as JSON, since clients that ask for JSON get
+ * them. */
+static const struct {
+    const char *name;
+    enum encoding encoding;
+} media_types[] = {
+    {"application/json", ENCODING_JSON},         {"application/problem+json", ENCODING_JSON},
+    {"application/x-ndjson", ENCODING_NDJSON},   {"application/x-protobuf", ENCODING_PROTOBUF},
+    {"application/protobuf", ENCODING_PROTOBUF}, {"text/event-stream", ENCODING_SSE},
+};
+
+#define MEDIA_TYPES (sizeof media_types / sizeof *media_types)
+#define QUALITY_MAX 1000
+
+/* How a media type was matched; the larger specificity counts. */
+struct match {
+    unsigned specificity; /* 0: not at all, 1: *, 2: type/ *, 3: in full */
+    unsigned quality;     /* thousandths */
+    size_t order;         /* place in the header */
+};
+
+struct range {
+    struct bytes media;
+    struct bytes charset;
+    unsigned quality;
+};
+
+static struct bytes next_item(struct bytes *rest, uint8_t separator);
+static bool read_range(struct bytes text, struct range *ret);
+static bool read_quality(struct bytes text, unsigned *ret);
+static unsigned specificity_of(struct bytes range, const char *media_type);
+static bool is_better(const struct match *a, const struct match *b);
+static void match_all(struct bytes accept, struct match matches[MEDIA_TYPES]);
+static bool text_is(struct bytes text, const char *wanted);
+
+const char *negotiate_media_type(enum encoding encoding)
+{
+    switch (encoding) {
+    case ENCODING_NDJSON:
+        return "application/x-ndjson";
+    case ENCODING_PROTOBUF:
+        return "application/x-protobuf";
+    case ENCODING_SSE:
+        return "text/event-stream";
+    case ENCODING_JSON:
+        break;
+    }
+    return "application/json";
+}
+
+bool negotiate_accept(struct bytes accept, unsigned offered, enum encoding *ret)
+{
+    struct match matches[MEDIA_TYPES];
+    match_all(accept, matches);
+    struct match best = {0};
+    for (size_t i = 0; i < MEDIA_TYPES; i++) {
+        bool is_offered = (offered & OFFER(media_types[i].encoding)) != 0;
+        if (is_offered && matches[i].quality > 0 && is_better(&matches[i], &best)) {
+            best = matches[i];
+            *ret = media_types[i].encoding;
+        }
+    }
+    return best.specificity > 0;
+}
+
+bool negotiate_only_protobuf(struct bytes accept)
+{
+    enum encoding ignored;
+    return !negotiate_accept(accept, OFFER(ENCODING_JSON), &ignored) &&
+           negotiate_accept(accept, OFFER(ENCODING_PROTOBUF), &ignored);
+}
+
+bool negotiate_content_type(struct bytes content_type, enum encoding *ret)
+{
+    struct range range;
+    if (content_type.n == 0) {
+        *ret = ENCODING_JSON;
+        return true;
+    }
+    if (!read_range(content_type, &range)) {
+        return false;
+    }
+    if (text_is(range.media, "application/json")) {
+        *ret = ENCODING_JSON;
+        return range.charset.n == 0 || text_is(range.charset, "utf-8") ||
+               text_is(range.charset, "\"utf-8\"") || text_is(range.charset, "us-ascii");
+    }
+    *ret = ENCODING_PROTOBUF;
+    return text_is(range.media, "application/x-protobuf") ||
+           text_is(range.media, "application/protobuf");
+}
+
+static void match_all(struct bytes accept, struct match matches[MEDIA_TYPES])
+{
+    memset(matches, 0, MEDIA_TYPES * sizeof *matches);
+    struct bytes rest = accept.n == 0 ? BYTES_LITERAL("*/*") : accept;
+    for (size_t order = 0; rest.n > 0; order++) {
+        struct range range;
+        if (!read_range(next_item(&rest, ','), &range)) {
+            continue;
+        }
+        for (size_t i = 0; i < MEDIA_TYPES; i++) {
+            unsigned specificity = specificity_of(range.media, media_types[i].name);
+            if (specificity > matches[i].specificity) {
+                matches[i] = (struct match){specificity, range.quality, order};
+            }
+        }
+    }
+}
+
+static bool is_better(const struct match *a, const struct match *b)
+{
+    if (a->quality != b->quality) {
+        return a->quality > b->quality;
+    }
+    if (a->specificity != b->specificity) {
+        return a->specificity > b->specificity;
+    }
+    return a->order < b->order;
+}
+
+static bool text_is(struct bytes text, const char *wanted)
+{
+    return text.n == strlen(wanted) && strncasecmp((const char *)text.p, wanted, text.n) == 0;
+}
+
+static unsigned specificity_of(struct bytes range, const char *media_type)
+{
+    if (text_is(range, media_type)) {
+        return 3;
+    }
+    if (text_is(range, "*/*")) {
+        return 1;
+    }
+    size_t type_bytes = (size_t)(strchr(media_type, '/') - media_type) + 1;
+    bool same_type = range.n == type_bytes + 1 && range.p[type_bytes] == '*' &&
+                     strncasecmp((const char *)range.p, media_type, type_bytes) == 0;
+    return same_type ? 2 : 0;
+}
+
+static struct bytes trim(struct bytes text)
+{
+    while (text.n > 0 && (text.p[0] == ' ' || text.p[0] == '\t')) {
+        text = bytes_of(text.p + 1, text.n - 1);
+    }
+    while (text.n > 0 && (text.p[text.n - 1] == ' ' || text.p[text.n - 1] == '\t')) {
+        text.n--;
+    }
+    return text;
+}
+
+/* The part of *rest before the next separator that is not inside quotes; *rest becomes what
+ * follows. */
+static struct bytes next_item(struct bytes *rest, uint8_t separator)
+{
+    bool quoted = false;
+    size_t i = 0;
+    for (; i < rest->n && (quoted || rest->p[i] != separator); i++) {
+        if (rest->p[i] == '\\' && quoted) {
+            i += i + 1 < rest->n;
+        } else if (rest->p[i] == '"') {
+            quoted = !quoted;
+        }
+    }
+    struct bytes item = bytes_of(rest->p, i);
+    size_t used = i + (i < rest->n);
+    *rest = bytes_of(rest->p + used, rest->n - used);
+    return trim(item);
+}
+
+/* A media type or range with its parameters, of which only q and charset matter here. */
+static bool read_range(struct bytes text, struct range *ret)
+{
+    *ret = (struct range){.quality = QUALITY_MAX};
+    ret->media = next_item(&text, ';');
+    bool ok = ret->media.n > 0;
+    while (text.n > 0) {
+        struct bytes value = next_item(&text, ';');
+        struct bytes name = next_item(&value, '=');
+        if (text_is(name, "q")) {
+            ok = ok && read_quality(trim(value), &ret->quality);
+        } else if (text_is(name, "charset")) {
+            ret->charset = trim(value);
+        }
+    }
+    return ok;
+}
+
+/* qvalue = "0" [ "." 0*3DIGIT ] / "1" [ "." 0*3"0" ] */
+static bool read_quality(struct bytes text, unsigned *ret)
+{
+    if (text.n == 0 || text.n > 5 || (text.p[0] != '0' && text.p[0] != '1') ||
+        (text.n > 1 && text.p[1] != '.')) {
+        return false;
+    }
+    unsigned quality = (unsigned)(text.p[0] - '0') * QUALITY_MAX;
+    unsigned weight = QUALITY_MAX / 10;
+    for (size_t i = 2; i < text.n; i++, weight /= 10) {
+        if (text.p[i] < '0' || text.p[i] > '9') {
+            return false;
+        }
+        quality += (unsigned)(text.p[i] - '0') * weight;
+    }
+    *ret = quality;
+    return quality <= QUALITY_MAX;
+}
