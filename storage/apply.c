@@ -1,9 +1,11 @@
 /* apply: moving the tail into LMDB, a bounded step at a time, off the commit path.
  *
- * A frozen generation goes in two stages. First its records, in blocks at the end of the log: purely sequential. Then its names,
- * sorted: the rows and blocks that change are at random places, which is why a whole generation's changes are
- * gathered. The last transaction moves the index position; only then is the generation dropped from memory and its journal let go.
- * A crash between any two steps loses nothing: the log rows say themselves how far they go, the names skip what they have. */
+ * A frozen generation goes in two stages. First its records, in blocks at the end of the log:
+ * purely sequential. Then its names, sorted: the rows and blocks that change are at random places,
+ * which is why a whole generation's changes are gathered. The last transaction moves the index
+ * position; only then is the generation dropped from memory and its journal let go. A crash between
+ * any two steps loses nothing: the log rows say themselves how far they go, the names skip what
+ * they have. */
 #include "storage/base/check.h"
 #include "store_int.h"
 
@@ -21,7 +23,8 @@ static err_t append_blocks(struct applier *a, struct kv_txn *txn)
     for (size_t done = 0; next < g->n && done < LOG_STEP_BYTES;) {
         uint32_t taken;
         size_t bytes;
-        err_t err = log_append(txn, g->first + next, g->records + next, g->n - next, &taken, &bytes);
+        err_t err =
+            log_append(txn, g->first + next, g->records + next, g->n - next, &taken, &bytes);
         if (err != ERR_OK) {
             return err;
         }
@@ -116,9 +119,8 @@ static bool start(struct store *s, bool flush)
     atomic_store(&s->apply_target, last_of(g));
     /* After a crash, or in a reindex, the log has the beginning of the generation already. */
     uint64_t have = s->log_position < g->first ? 0 : s->log_position - g->first + 1;
-    s->applier = (struct applier){.stage = APPLY_LOG,
-                                  .generation = g,
-                                  .log_next = have < g->n ? (uint32_t)have : g->n};
+    s->applier = (struct applier){
+        .stage = APPLY_LOG, .generation = g, .log_next = have < g->n ? (uint32_t)have : g->n};
     return true;
 }
 

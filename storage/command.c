@@ -58,8 +58,8 @@ err_t command_add_append(struct command *c, struct bytes stream, struct expectat
     if (err != ERR_OK) {
         return err;
     }
-    err = grow(&c->arena, (void **)&c->appends, c->append_count, &c->append_cap,
-               sizeof *c->appends);
+    err =
+        grow(&c->arena, (void **)&c->appends, c->append_count, &c->append_cap, sizeof *c->appends);
     if (err != ERR_OK) {
         return err;
     }

@@ -1,8 +1,9 @@
 /* command: one write as a value, with its events already encoded, and the writer's verdict on it.
  *
- * Built by one thread, then handed to the writer, then read by the builder again: never by two at once. A command owns a
- * copy of everything that is put in. It holds every clock reading, id and random number that it needs except the commit
- * time, position and revision, which the writer stamps: applied in the same order it gives the same store. */
+ * Built by one thread, then handed to the writer, then read by the builder again: never by two at
+ * once. A command owns a copy of everything that is put in. It holds every clock reading, id and
+ * random number that it needs except the commit time, position and revision, which the writer
+ * stamps: applied in the same order it gives the same store. */
 #ifndef DAYBOOK_STORAGE_COMMAND_H
 #define DAYBOOK_STORAGE_COMMAND_H
 
@@ -12,10 +13,11 @@
 /* An event to append, borrowed by command_add_event. */
 struct event_draft {
     struct bytes id; /* UUID_BYTES */
-    bool id_given;   /* sent by the client, so it may be a retry; false: freshly made by the server */
+    bool id_given; /* sent by the client, so it may be a retry; false: freshly made by the server */
     struct bytes type;
     struct bytes data;
-    struct bytes content_type; /* empty, or any spelling of application/json without parameters: stored as empty */
+    struct bytes content_type; /* empty, or any spelling of application/json without parameters:
+                                  stored as empty */
     struct bytes metadata;     /* empty: none */
     struct bytes occurred_at;  /* empty: none */
     uint32_t schema_version;
@@ -28,10 +30,12 @@ enum verdict {
     VERDICT_COMMITTED, /* durable and visible */
     VERDICT_DUPLICATE, /* every event was there before; results carry the original numbers */
     VERDICT_WRONG_EXPECTED_REVISION,
-    VERDICT_ID_REUSED,         /* an id that the stream has, with another type or data, or twice in this command */
-    VERDICT_PARTIAL_DUPLICATE, /* some events were there before and some are new, or not in the original order */
+    VERDICT_ID_REUSED, /* an id that the stream has, with another type or data, or twice in this
+                          command */
+    VERDICT_PARTIAL_DUPLICATE, /* some events were there before and some are new, or not in the
+                                  original order */
     VERDICT_STREAM_DELETED,    /* tombstoned */
-    VERDICT_FAILED,            /* not written: `error` says why (disk full, memory); nothing changed */
+    VERDICT_FAILED, /* not written: `error` says why (disk full, memory); nothing changed */
 };
 
 struct append_result {
@@ -52,16 +56,19 @@ struct command;
 struct command *command_new(size_t memory_max);
 void command_free(struct command *c);
 
-/* Starts an append; the events that follow are for it. `stream` must be a valid name that is not the system's, else
- * ERR_INVALID. ERR_LIMIT, ERR_MEMORY. */
-MUST_CHECK err_t command_add_append(struct command *c, struct bytes stream, struct expectation expected);
+/* Starts an append; the events that follow are for it. `stream` must be a valid name that is not
+ * the system's, else ERR_INVALID. ERR_LIMIT, ERR_MEMORY. */
+MUST_CHECK err_t command_add_append(struct command *c, struct bytes stream,
+                                    struct expectation expected);
 
-/* Adds an event to the append that was started last. The draft must be valid already (names, JSON, at most
- * EVENT_TAGS_MAX tags): command.c checks names and counts again and answers ERR_INVALID, as defence. */
+/* Adds an event to the append that was started last. The draft must be valid already (names, JSON,
+ * at most EVENT_TAGS_MAX tags): command.c checks names and counts again and answers ERR_INVALID, as
+ * defence. */
 MUST_CHECK err_t command_add_event(struct command *c, const struct event_draft *draft);
 
 /* Adds a guard on a stream. */
-MUST_CHECK err_t command_add_check(struct command *c, struct bytes stream, struct expectation expected);
+MUST_CHECK err_t command_add_check(struct command *c, struct bytes stream,
+                                   struct expectation expected);
 
 size_t command_appends(const struct command *c);
 /* Events over all appends. */
@@ -84,7 +91,8 @@ const struct append_result *command_result(const struct command *c, size_t i);
 /* All violations, for WRONG_EXPECTED_REVISION. */
 size_t command_violations(const struct command *c);
 const struct violation *command_violation(const struct command *c, size_t i);
-/* For ID_REUSED, PARTIAL_DUPLICATE and STREAM_DELETED: which append and which event (0 for STREAM_DELETED) it was. */
+/* For ID_REUSED, PARTIAL_DUPLICATE and STREAM_DELETED: which append and which event (0 for
+ * STREAM_DELETED) it was. */
 size_t command_fault_append(const struct command *c);
 size_t command_fault_event(const struct command *c);
 

@@ -1,20 +1,23 @@
-/* commit: one group of commands: decide each in order, stamp what is accepted, one synced write, publish.
+/* commit: one group of commands: decide each in order, stamp what is accepted, one synced write,
+ * publish.
  *
- * Happy path: the group's room is made sure of first (tail, journal). Each command is decided against the streams as its
- * predecessors in the group leave them; what is accepted goes straight into the active generation of the tail, beyond the committed
- * position, where only the writer looks. One journal write then makes the group durable, and moving the committed position makes
- * it visible. Verdicts count only when store_commit returns ERR_OK.
+ * Happy path: the group's room is made sure of first (tail, journal). Each command is decided
+ * against the streams as its predecessors in the group leave them; what is accepted goes straight
+ * into the active generation of the tail, beyond the committed position, where only the writer
+ * looks. One journal write then makes the group durable, and moving the committed position makes it
+ * visible. Verdicts count only when store_commit returns ERR_OK.
  *
- * Failure modes: before anything of a command is put in, an error is that command's verdict and nothing else happened. If the
- * journal write fails, it is not known what a later start will find, so the process must stop; nobody was told anything. */
+ * Failure modes: before anything of a command is put in, an error is that command's verdict and
+ * nothing else happened. If the journal write fails, it is not known what a later start will find,
+ * so the process must stop; nobody was told anything. */
 #include <stdlib.h>
 
 #include "commit_int.h"
 #include "storage/base/check.h"
 
-#define GROUP_BYTES_MAX (4u << 20)
+#define GROUP_BYTES_MAX  (4u << 20)
 #define GROUP_EVENTS_MAX 16384
-#define SLOTS_LINEAR 16
+#define SLOTS_LINEAR     16
 
 err_t committer_new(struct store *s, struct committer **ret)
 {
@@ -60,8 +63,8 @@ err_t committer_record(struct committer *w, uint64_t position, struct event *ret
     }
     CHECK(position - g->first < g->n);
     const uint8_t *p = g->records[position - g->first];
-    size_t n = bytes_get_u32le(p + 4) & ~RECORD_FLAGS;
-    return record_decode(position, bytes_of(p + RECORD_HEADER_BYTES, n), ret);
+    body = bytes_of(p + RECORD_HEADER_BYTES, record_size(p) - RECORD_HEADER_BYTES);
+    return record_decode(position, body, ret);
 }
 
 /* ---- slots: the streams of a command ---- */
@@ -149,8 +152,8 @@ static err_t take_slots(struct committer *w, struct command *c)
         err = grow((void **)&w->events, &w->event_cap, c->event_count, sizeof *w->events);
     }
     for (size_t i = 0; i < n && err == ERR_OK; i++) {
-        struct bytes name = i < c->append_count ? c->appends[i].stream
-                                                : c->checks[i - c->append_count].stream;
+        struct bytes name =
+            i < c->append_count ? c->appends[i].stream : c->checks[i - c->append_count].stream;
         err = take_slot(w, name, linear, &w->append_slots[i]);
     }
     for (size_t i = 0; i < c->event_count && err == ERR_OK; i++) {
@@ -163,7 +166,8 @@ static err_t take_slots(struct committer *w, struct command *c)
 
 enum append_kind { APPEND_NEW, APPEND_DUPLICATE, APPEND_MIXED, APPEND_DIFFERENT };
 
-/* Whether the append's events are all new, or all there in this order, or neither; *ret_event is the first at fault. */
+/* Whether the append's events are all new, or all there in this order, or neither; *ret_event is
+ * the first at fault. */
 static enum append_kind classify(const struct committer *w, const struct command_append *a,
                                  size_t *ret_event)
 {
@@ -234,8 +238,8 @@ static enum verdict judge_duplicates(const struct committer *w, struct command *
     return VERDICT_PARTIAL_DUPLICATE;
 }
 
-/* All expectations that are not met become violations. Checks see the state before the command, appends what the ones
- * before them leave. */
+/* All expectations that are not met become violations. Checks see the state before the command,
+ * appends what the ones before them leave. */
 static err_t judge_expectations(struct committer *w, struct command *c)
 {
     for (size_t i = 0; i < c->append_count; i++) {
@@ -289,7 +293,8 @@ static err_t judge(struct committer *w, struct command *c)
 
 /* ---- putting in ---- */
 
-/* Adds the record's bytes to the group's parts; a record right behind the last one makes that part longer. */
+/* Adds the record's bytes to the group's parts; a record right behind the last one makes that part
+ * longer. */
 static void add_part(struct committer *w, uint8_t *p, size_t n)
 {
     struct iovec *last = &w->parts[w->part_count - 1];
@@ -461,8 +466,8 @@ static size_t measure_group(struct command **commands, size_t n, size_t *ret_eve
     size_t taken = 0, events = 0, bytes = 0;
     while (taken < n) {
         const struct command *c = commands[taken];
-        bool fits = bytes + c->bytes <= GROUP_BYTES_MAX &&
-                    events + c->event_count <= GROUP_EVENTS_MAX;
+        bool fits =
+            bytes + c->bytes <= GROUP_BYTES_MAX && events + c->event_count <= GROUP_EVENTS_MAX;
         if (taken > 0 && !fits) {
             break;
         }
@@ -498,7 +503,8 @@ err_t store_commit(struct store *s, struct command **commands, size_t n, int64_t
             return err;
         }
         if (err == ERR_FULL || err == ERR_DISK_FULL || err == ERR_LIMIT || err == ERR_MEMORY) {
-            /* The tail may be full for the second group of a call: those commands may be sent again. */
+            /* The tail may be full for the second group of a call: those commands may be sent
+             * again. */
             fail_all(commands + done, taken, err);
         } else if (err == ERR_OK) {
             err = run_group(s->committer, commands + done, taken, now_us);

@@ -13,15 +13,16 @@ struct stream_slot {
     struct tail_list *list;   /* in the active generation, NULL: none yet */
     struct name_state stored; /* before the active generation; not looked up where list gives it */
     bool stored_known;
-    uint64_t head;      /* with this command's earlier appends */
+    uint64_t head; /* with this command's earlier appends */
     uint64_t head_before;
-    uint32_t first_event; /* chain of the command's events with an id of the client's: index + 1, 0 ends it */
+    uint32_t first_event; /* chain of the command's events with an id of the client's: index + 1, 0
+                             ends it */
 };
 
 /* What is known of one event of the command. */
 struct event_state {
     uint32_t slot;
-    uint32_t next; /* in the slot's chain */
+    uint32_t next;               /* in the slot's chain */
     uint64_t revision, position; /* where the same id was found; 0: nowhere */
     bool differs;                /* it was found with another type or other data */
 };
@@ -36,7 +37,7 @@ struct committer {
     struct stream_slot *slots;
     size_t slot_count, slot_cap;
     struct map slots_by_name; /* only where there are many */
-    uint32_t *append_slots; /* slot of each append, then of each check */
+    uint32_t *append_slots;   /* slot of each append, then of each check */
     size_t append_slot_cap;
 
     struct event_state *events;
@@ -50,8 +51,9 @@ struct committer {
     uint64_t next_position;
 };
 
-/* Finds which of the command's events their streams have already: fills revision, position and differs of its states. ERR_INVALID: an
- * id comes twice for one stream (c->fault_* say where). Other errors: nothing was decided. */
+/* Finds which of the command's events their streams have already: fills revision, position and
+ * differs of its states. ERR_INVALID: an id comes twice for one stream (c->fault_* say where).
+ * Other errors: nothing was decided. */
 MUST_CHECK err_t duplicates_find(struct committer *w, struct command *c);
 
 /* The body of a record that the writer may see: committed or earlier in the open group. */

@@ -1,6 +1,7 @@
-/* duplicates: durable idempotency. Has this stream an event with this id? Every stream keeps a 16-bit fingerprint of each event
- * id beside its positions; the ones that match are confirmed against the records, so that a collision costs a read
- * and never a wrong verdict. A stream's fingerprints are scanned once per command, whatever the number of its events. */
+/* duplicates: durable idempotency. Has this stream an event with this id? Every stream keeps a
+ * 16-bit fingerprint of each event id beside its positions; the ones that match are confirmed
+ * against the records, so that a collision costs a read and never a wrong verdict. A stream's
+ * fingerprints are scanned once per command, whatever the number of its events. */
 #include "commit_int.h"
 
 #include <stdlib.h>
@@ -132,7 +133,8 @@ static err_t scan_blocks(struct committer *w, struct command *c, uint32_t slot)
     return err == ERR_END ? ERR_OK : err;
 }
 
-/* The stream's events before the active generation: LMDB, then frozen generations (nobody changes those: no lock). */
+/* The stream's events before the active generation: LMDB, then frozen generations (nobody changes
+ * those: no lock). */
 static err_t scan_stored(struct committer *w, struct command *c, uint32_t slot)
 {
     struct stream_slot *s = &w->slots[slot];
@@ -171,7 +173,8 @@ static err_t scan_slot(struct committer *w, struct command *c, uint32_t slot)
         return ERR_OK;
     }
     mark_wanted(w, c, slot, true);
-    /* What LMDB may have of the active generation too (never: only frozen ones are applied) starts after its own row. */
+    /* What LMDB may have of the active generation too (never: only frozen ones are applied) starts
+     * after its own row. */
     err_t err = s->list == NULL ? ERR_OK : scan_span(w, c, slot, s->list, 0);
     bool all_here = s->list != NULL && s->list->base == 0;
     if (err == ERR_OK && !all_here) {

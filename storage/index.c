@@ -8,7 +8,7 @@
 #include "storage/store_int.h"
 
 /* One step's transaction stays at a few MiB of changed pages: each name changes about two. */
-#define STEP_NAMES 512
+#define STEP_NAMES     512
 #define STEP_POSITIONS 65536
 
 /* ---- taking the names ---- */

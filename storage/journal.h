@@ -1,9 +1,11 @@
 /* journal: the durable sequence of groups in front of the store, as a small interface.
  *
- * Its one engine now is a directory of preallocated segment files (journal_file.c). Behind the same three verbs (append a
- * group, deliver the next group, forget up to a position) a replicated log can stand later (DESIGN section 8).
+ * Its one engine now is a directory of preallocated segment files (journal_file.c). Behind the same
+ * three verbs (append a group, deliver the next group, forget up to a position) a replicated log
+ * can stand later (DESIGN section 8).
  *
- * Threads: one writer calls reserve and append; one other thread may call prepare and trim meanwhile. */
+ * Threads: one writer calls reserve and append; one other thread may call prepare and trim
+ * meanwhile. */
 #ifndef DAYBOOK_STORAGE_JOURNAL_H
 #define DAYBOOK_STORAGE_JOURNAL_H
 
@@ -23,18 +25,20 @@ struct journal_group {
 };
 
 struct journal_methods {
-    /* Makes sure that a group of `bytes` can be appended without needing space. ERR_DISK_FULL, ERR_LIMIT: larger than a segment. */
+    /* Makes sure that a group of `bytes` can be appended without needing space. ERR_DISK_FULL,
+     * ERR_LIMIT: larger than a segment. */
     err_t (*reserve)(struct journal *j, size_t bytes);
-    /* Appends one group with one synced write; durable when it returns ERR_OK. The records come in `parts` (at most JOURNAL_PARTS_MAX).
-     * After any error nothing may be appended any more. */
+    /* Appends one group with one synced write; durable when it returns ERR_OK. The records come in
+     * `parts` (at most JOURNAL_PARTS_MAX). After any error nothing may be appended any more. */
     err_t (*append)(struct journal *j, uint64_t first_position, uint32_t count,
                     const struct iovec *parts, int part_count);
-    /* Hands over the groups from the one that holds position after + 1 on, in order. An error of `deliver` ends it. Called once,
-     * before the first append. */
+    /* Hands over the groups from the one that holds position after + 1 on, in order. An error of
+     * `deliver` ends it. Called once, before the first append. */
     err_t (*replay)(struct journal *j, uint64_t after,
                     err_t (*deliver)(void *ctx, const struct journal_group *group), void *ctx,
                     struct err_text *et);
-    /* Everything up to `position` is durable elsewhere and need not be kept. `idle`: nothing is under way, so spare space may go too. */
+    /* Everything up to `position` is durable elsewhere and need not be kept. `idle`: nothing is
+     * under way, so spare space may go too. */
     err_t (*trim)(struct journal *j, uint64_t position, bool idle);
     /* Gets space ready ahead of need. */
     err_t (*prepare)(struct journal *j);
@@ -50,9 +54,9 @@ struct journal {
     const struct journal_methods *methods;
 };
 
-#define JOURNAL_GROUP_HEADER_BYTES 32
+#define JOURNAL_GROUP_HEADER_BYTES   32
 #define JOURNAL_SEGMENT_HEADER_BYTES 4096
-#define JOURNAL_VERSION 1
+#define JOURNAL_VERSION              1
 
 struct journal_file_options {
     const char *dir; /* exists */

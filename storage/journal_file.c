@@ -1,13 +1,15 @@
 /* journal_file: the journal's engine on preallocated segment files.
  *
- * Happy path: the active segment is a file that was allocated, zeroed and synced ahead; a group is one pwritev to a descriptor
- * opened with O_DSYNC, so that data is on the device when it returns and no metadata has to follow. When the next group
- * does not fit, the prepared next segment becomes the active one. Segments that the store has applied are recycled.
+ * Happy path: the active segment is a file that was allocated, zeroed and synced ahead; a group is
+ * one pwritev to a descriptor opened with O_DSYNC, so that data is on the device when it returns
+ * and no metadata has to follow. When the next group does not fit, the prepared next segment
+ * becomes the active one. Segments that the store has applied are recycled.
  *
- * Failure modes: a cut last group was never acknowledged, its checksum does not match, and it is dropped. A bad group with
- * a good one behind it is damage (nobody writes group n + 1 before n is synced) and is reported. A header names its own
- * logical offset, which never comes again, so that what an older life of a recycled file left behind is not mistaken for a
- * group. After a failed append nothing is known of the file's content, so the engine refuses all further appends. */
+ * Failure modes: a cut last group was never acknowledged, its checksum does not match, and it is
+ * dropped. A bad group with a good one behind it is damage (nobody writes group n + 1 before n is
+ * synced) and is reported. A header names its own logical offset, which never comes again, so that
+ * what an older life of a recycled file left behind is not mistaken for a group. After a failed
+ * append nothing is known of the file's content, so the engine refuses all further appends. */
 #include "journal.h"
 
 #include <dirent.h>
@@ -61,8 +63,8 @@ static uint64_t end_of(const struct segment *s)
 
 /* ---- making segments ---- */
 
-/* A fresh file of zeroes under JOURNAL_NEW_NAME. Zeroes are written, not only allocated: a later synced write must not have to
- * turn unwritten extents into written ones. */
+/* A fresh file of zeroes under JOURNAL_NEW_NAME. Zeroes are written, not only allocated: a later
+ * synced write must not have to turn unwritten extents into written ones. */
 static err_t make_zeroed(struct journal_file *j, int *ret_fd)
 {
     int fd = openat(j->dir_fd, JOURNAL_NEW_NAME, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -227,9 +229,8 @@ static err_t journal_file_append(struct journal *base, uint64_t first_position, 
         j->failed = true;
         return ERR_IO;
     }
-    struct group_header header = {.offset = j->active.base + j->at,
-                                  .first_position = first_position,
-                                  .count = count};
+    struct group_header header = {
+        .offset = j->active.base + j->at, .first_position = first_position, .count = count};
     uint64_t written;
     err_t err = segment_write_group(j->fd, j->at, &header, parts, part_count, &written);
     if (err != ERR_OK) {
@@ -357,8 +358,8 @@ static err_t replay_segment(struct replay *r, struct segment *s, struct bytes fi
                        ", a valid one follows at byte %" PRIu64,
                        s->base, at, stray);
     }
-    /* A segment is left for the next one when a group does not fit, so an end inside a segment is the end of the
-     * journal only if the next ones are empty: the first empty one settles it. */
+    /* A segment is left for the next one when a group does not fit, so an end inside a segment is
+     * the end of the journal only if the next ones are empty: the first empty one settles it. */
     if (!r->ended && s->last_position == 0 && r->end_in.size != 0) {
         r->ended = true;
         return ERR_OK;
@@ -396,7 +397,8 @@ static err_t replay_all(struct replay *r, const uint64_t *bases, size_t n)
             return err_set(r->et, ERR_CORRUPT, "journal segment %016" PRIx64 " is missing",
                            end_of(&s));
         }
-        /* Behind the end: the prepared next segment. What lies behind that is made again when its turn comes. */
+        /* Behind the end: the prepared next segment. What lies behind that is made again when its
+         * turn comes. */
         if (r->ended && s.base == end_of(&r->end_in)) {
             r->j->next_ready = s.size == r->j->options.segment_bytes;
         }
@@ -409,7 +411,8 @@ static err_t remember_old(struct journal_file *j, const uint64_t *bases, size_t 
 {
     for (size_t i = 0; i < n && bases[i] < j->active.base; i++) {
         uint64_t size = (i + 1 < n ? bases[i + 1] : j->active.base) - bases[i];
-        /* Not known exactly per segment any more: the journal's last position keeps it until all is applied. */
+        /* Not known exactly per segment any more: the journal's last position keeps it until all is
+         * applied. */
         struct segment s = {.base = bases[i], .size = size, .last_position = last};
         err_t err = keep_old(j, &s);
         if (err != ERR_OK) {

@@ -14,8 +14,8 @@
 #include "storage/base/check.h"
 #include "storage/base/crc32c.h"
 
-#define SEGMENT_MAGIC "DAYBKJNL"
-#define GROUP_MAGIC 0x474a4244u /* "DBJG" */
+#define SEGMENT_MAGIC    "DAYBKJNL"
+#define GROUP_MAGIC      0x474a4244u /* "DBJG" */
 #define ZERO_CHUNK_BYTES (1u << 20)
 
 /* Places in the segment header; all numbers little-endian. */

@@ -1,14 +1,16 @@
-/* journal_segment: the bytes of one journal segment: its header, the groups in it, finding and checking them.
+/* journal_segment: the bytes of one journal segment: its header, the groups in it, finding and
+ * checking them.
  *
- * Any thread; works on descriptors and memory it is given and keeps nothing. Layouts are in FORMAT.md. */
+ * Any thread; works on descriptors and memory it is given and keeps nothing. Layouts are in
+ * FORMAT.md. */
 #ifndef DAYBOOK_STORAGE_JOURNAL_SEGMENT_H
 #define DAYBOOK_STORAGE_JOURNAL_SEGMENT_H
 
 #include "storage/journal.h"
 
 #define JOURNAL_NAME_BYTES 24 /* "0123456789abcdef.seg" and the end of the string */
-#define JOURNAL_NEW_NAME "new.tmp"
-#define JOURNAL_FREE_NAME "free.tmp"
+#define JOURNAL_NEW_NAME   "new.tmp"
+#define JOURNAL_FREE_NAME  "free.tmp"
 
 struct segment_header {
     uint64_t base; /* logical offset of its first byte */
@@ -33,12 +35,13 @@ MUST_CHECK err_t segment_zero(int fd, uint64_t size);
 /* Writes the header and syncs the file. */
 MUST_CHECK err_t segment_write_header(int fd, const struct segment_header *header);
 
-/* Reads a whole segment into memory (the caller frees *ret_file) and checks its header. ERR_FORMAT: of another version;
- * ERR_CORRUPT: damaged, or of another store. */
+/* Reads a whole segment into memory (the caller frees *ret_file) and checks its header. ERR_FORMAT:
+ * of another version; ERR_CORRUPT: damaged, or of another store. */
 MUST_CHECK err_t segment_load(int dir_fd, uint64_t base, const uint8_t store_id[UUID_BYTES],
                               struct segment_header *ret, uint8_t **ret_file, struct err_text *et);
 
-/* Writes header, parts and padding at byte `at` with one call to pwritev (and more only where the kernel takes less). */
+/* Writes header, parts and padding at byte `at` with one call to pwritev (and more only where the
+ * kernel takes less). */
 MUST_CHECK err_t segment_write_group(int fd, uint64_t at, const struct group_header *header,
                                      const struct iovec *parts, int part_count,
                                      uint64_t *ret_written);

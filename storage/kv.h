@@ -1,8 +1,9 @@
 /* kv: ordered tables with transactions; kv_lmdb.c is the only file that knows LMDB.
  *
- * One write transaction at a time, on one thread; any number of read transactions, each on one thread at a time and
- * short: never across a wait. Keys and values that are returned point into the map and live until their transaction
- * ends (for a write transaction: until its next put). All keys compare as bytes. */
+ * One write transaction at a time, on one thread; any number of read transactions, each on one
+ * thread at a time and short: never across a wait. Keys and values that are returned point into the
+ * map and live until their transaction ends (for a write transaction: until its next put). All keys
+ * compare as bytes. */
 #ifndef DAYBOOK_STORAGE_KV_H
 #define DAYBOOK_STORAGE_KV_H
 
@@ -15,7 +16,8 @@ struct kv;
 struct kv_txn;
 struct kv_cursor;
 
-/* Opens or makes the environment in `dir`, which exists. With `read_only` nothing is written but the reader table. */
+/* Opens or makes the environment in `dir`, which exists. With `read_only` nothing is written but
+ * the reader table. */
 MUST_CHECK err_t kv_open(const char *dir, uint64_t map_bytes, bool read_only, struct kv **ret,
                          struct err_text *et);
 void kv_close(struct kv *kv);
@@ -24,7 +26,8 @@ void kv_close(struct kv *kv);
 uint64_t kv_data_bytes(struct kv *kv);
 
 MUST_CHECK err_t kv_begin(struct kv *kv, bool write, struct kv_txn **ret);
-/* Durable when it returns ERR_OK; either way the transaction is over. ERR_DISK_FULL: nothing was changed. */
+/* Durable when it returns ERR_OK; either way the transaction is over. ERR_DISK_FULL: nothing was
+ * changed. */
 MUST_CHECK err_t kv_commit(struct kv_txn *txn);
 void kv_abort(struct kv_txn *txn);
 /* For a read transaction that is used again and again: give up its snapshot, take a new one. */
@@ -32,10 +35,13 @@ void kv_reset(struct kv_txn *txn);
 MUST_CHECK err_t kv_renew(struct kv_txn *txn);
 
 /* ERR_NOT_FOUND. */
-MUST_CHECK err_t kv_get(struct kv_txn *txn, enum kv_table table, struct bytes key, struct bytes *ret);
+MUST_CHECK err_t kv_get(struct kv_txn *txn, enum kv_table table, struct bytes key,
+                        struct bytes *ret);
 /* Inserts or replaces. ERR_DISK_FULL. */
-MUST_CHECK err_t kv_put(struct kv_txn *txn, enum kv_table table, struct bytes key, struct bytes value);
-/* Adds a row whose key is after every other of the table; the caller fills *ret (n bytes) before its next call. */
+MUST_CHECK err_t kv_put(struct kv_txn *txn, enum kv_table table, struct bytes key,
+                        struct bytes value);
+/* Adds a row whose key is after every other of the table; the caller fills *ret (n bytes) before
+ * its next call. */
 MUST_CHECK err_t kv_append(struct kv_txn *txn, enum kv_table table, struct bytes key, size_t n,
                            uint8_t **ret);
 /* Deletes every row of a table. */

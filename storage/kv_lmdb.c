@@ -1,5 +1,6 @@
-/* kv_lmdb: the tables on LMDB. No DUPSORT, no WRITEMAP, no NOSYNC; NOTLS, so that a reader belongs to its transaction and not
- * to a thread; NORDAHEAD, because the log is larger than memory and read at random places too. */
+/* kv_lmdb: the tables on LMDB. No DUPSORT, no WRITEMAP, no NOSYNC; NOTLS, so that a reader belongs
+ * to its transaction and not to a thread; NORDAHEAD, because the log is larger than memory and read
+ * at random places too. */
 #include "kv.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* list: pages of the directory: the names in LMDB and the ones that only the tail has yet, merged in byte order. */
+/* list: pages of the directory: the names in LMDB and the ones that only the tail has yet, merged
+ * in byte order. */
 #include <stdlib.h>
 
 #include "storage/base/check.h"

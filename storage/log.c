@@ -16,8 +16,9 @@ void log_cursor_reset(struct log_cursor *c)
     c->first = 0;
 }
 
-/* A block's head: the number of records (2 bytes), then where each starts in the block (2 bytes each), little-endian. */
-#define COUNT_BYTES 2
+/* A block's head: the number of records (2 bytes), then where each starts in the block (2 bytes
+ * each), little-endian. */
+#define COUNT_BYTES  2
 #define OFFSET_BYTES 2
 
 static size_t head_bytes(uint32_t n)
@@ -114,18 +115,14 @@ err_t log_last(struct kv_txn *txn, uint64_t *ret)
     return err;
 }
 
-static size_t record_bytes(const uint8_t *record)
-{
-    return RECORD_HEADER_BYTES + (bytes_get_u32le(record + 4) & ~RECORD_FLAGS);
-}
-
-/* How many records make a block, and its size. One that is larger than a block is a block of its own. */
+/* How many records make a block, and its size. One that is larger than a block is a block of its
+ * own. */
 static uint32_t measure(const uint8_t *const *records, uint32_t n, size_t *ret_bytes)
 {
     uint32_t taken = 0;
     size_t bytes = COUNT_BYTES;
     while (taken < n && taken < LOG_BLOCK_RECORDS_MAX) {
-        size_t more = OFFSET_BYTES + record_bytes(records[taken]);
+        size_t more = OFFSET_BYTES + record_size(records[taken]);
         if (taken > 0 && bytes + more > LOG_BLOCK_BYTES) {
             break;
         }
@@ -150,7 +147,7 @@ err_t log_append(struct kv_txn *txn, uint64_t first, const uint8_t *const *recor
     put_u16(p, taken);
     size_t at = head_bytes(taken);
     for (uint32_t i = 0; i < taken; i++) {
-        size_t size = record_bytes(records[i]);
+        size_t size = record_size(records[i]);
         put_u16(p + head_bytes(i), at);
         memcpy(p + at, records[i], size);
         at += size;

@@ -1,14 +1,15 @@
 /* log: the rows of the global log in LMDB: blocks of records for consecutive positions.
  *
- * The caller's thread and transaction. A row is the key `first position` (8 bytes, big-endian) and a block: how many
- * records, where each starts, and the records; about four pages, so that LMDB's overhead is spread over dozens of events,
- * while any one of them is found without walking over the others (FORMAT.md). */
+ * The caller's thread and transaction. A row is the key `first position` (8 bytes, big-endian) and
+ * a block: how many records, where each starts, and the records; about four pages, so that LMDB's
+ * overhead is spread over dozens of events, while any one of them is found without walking over the
+ * others (FORMAT.md). */
 #ifndef DAYBOOK_STORAGE_LOG_H
 #define DAYBOOK_STORAGE_LOG_H
 
 #include "storage/kv.h"
 
-#define LOG_BLOCK_BYTES 16368u /* four pages less LMDB's page header */
+#define LOG_BLOCK_BYTES       16368u /* four pages less LMDB's page header */
 #define LOG_BLOCK_RECORDS_MAX 512
 
 /* One block at a time. Zero-initialise. */
@@ -23,14 +24,16 @@ void log_cursor_done(struct log_cursor *c);
 /* Forgets the block, keeps the cursor's memory for nothing: for a renewed transaction. */
 void log_cursor_reset(struct log_cursor *c);
 
-/* The bytes from the record of `position` to the end of its block. ERR_NOT_FOUND: past the end; ERR_CORRUPT. */
+/* The bytes from the record of `position` to the end of its block. ERR_NOT_FOUND: past the end;
+ * ERR_CORRUPT. */
 MUST_CHECK err_t log_find(struct log_cursor *c, struct kv_txn *txn, uint64_t position,
                           struct bytes *ret);
 
 /* The last position in the log, 0: it is empty. */
 MUST_CHECK err_t log_last(struct kv_txn *txn, uint64_t *ret);
 
-/* Appends one block with as many of records[0 … n) as it takes, for positions `first` and on; says how many and how large. */
+/* Appends one block with as many of records[0 … n) as it takes, for positions `first` and on; says
+ * how many and how large. */
 MUST_CHECK err_t log_append(struct kv_txn *txn, uint64_t first, const uint8_t *const *records,
                             uint32_t n, uint32_t *ret_taken, size_t *ret_bytes);
 

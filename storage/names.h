@@ -1,7 +1,9 @@
-/* names: the directory: for every stream, category, type and tag its id, its number of events and its last position.
+/* names: the directory: for every stream, category, type and tag its id, its number of events and
+ * its last position.
  *
- * Pure functions on transactions; the caller's thread. A name's id is the position of the first event that had it, so it
- * follows from the log and never has to be handed out. Layout in FORMAT.md. */
+ * Pure functions on transactions; the caller's thread. A name's id is the position of the first
+ * event that had it, so it follows from the log and never has to be handed out. Layout in
+ * FORMAT.md. */
 #ifndef DAYBOOK_STORAGE_NAMES_H
 #define DAYBOOK_STORAGE_NAMES_H
 
@@ -27,7 +29,7 @@ MUST_CHECK err_t names_get(struct kv_txn *txn, enum name_kind kind, struct bytes
 MUST_CHECK err_t names_put(struct kv_txn *txn, enum name_kind kind, struct bytes name,
                            const struct name_row *row);
 /* Reads a row of the table; ERR_CORRUPT. */
-MUST_CHECK err_t names_decode(const struct kv_row *row, enum name_kind *ret_kind, struct bytes *ret_name,
-                              struct name_row *ret);
+MUST_CHECK err_t names_decode(const struct kv_row *row, enum name_kind *ret_kind,
+                              struct bytes *ret_name, struct name_row *ret);
 
 #endif

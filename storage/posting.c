@@ -1,4 +1,5 @@
-/* posting: encode and decode one block: count, fingerprints (streams), first position, deltas; numbers as varints. */
+/* posting: encode and decode one block: count, fingerprints (streams), first position, deltas;
+ * numbers as varints. */
 #include "posting.h"
 
 #include "storage/base/check.h"

@@ -1,18 +1,18 @@
-/* posting: one block of a posting list: up to POSTING_ENTRIES_MAX positions of one name, delta-coded, and for a stream the
- * fingerprints of the event ids.
+/* posting: one block of a posting list: up to POSTING_ENTRIES_MAX positions of one name,
+ * delta-coded, and for a stream the fingerprints of the event ids.
  *
- * Pure functions on memory, any thread. A list is rows of KV_POSTINGS under (kind, name id, ordinal): of a stream the
- * ordinal is the first revision in the block, of the others its first position. Blocks are kept small enough that several
- * share a page. Layout in FORMAT.md. */
+ * Pure functions on memory, any thread. A list is rows of KV_POSTINGS under (kind, name id,
+ * ordinal): of a stream the ordinal is the first revision in the block, of the others its first
+ * position. Blocks are kept small enough that several share a page. Layout in FORMAT.md. */
 #ifndef DAYBOOK_STORAGE_POSTING_H
 #define DAYBOOK_STORAGE_POSTING_H
 
 #include "storage/kv.h"
 #include "storage/names.h"
 
-#define POSTING_KEY_BYTES 17
+#define POSTING_KEY_BYTES   17
 #define POSTING_ENTRIES_MAX 512
-#define POSTING_BYTES_MAX 1000
+#define POSTING_BYTES_MAX   1000
 
 struct posting_block {
     uint64_t ordinal; /* from the key */
@@ -31,9 +31,10 @@ bool posting_key_is(struct bytes key, enum name_kind kind, uint64_t id);
 /* ERR_CORRUPT where it is not a block: cut, out of order, too long. */
 MUST_CHECK err_t posting_decode(const struct kv_row *row, enum name_kind kind,
                                 struct posting_block *ret);
-/* The same for the positions' end alone: how many there are, and (streams) where their fingerprints stand, 2 bytes
- * each, little-endian. */
-MUST_CHECK err_t posting_prints(const struct kv_row *row, uint32_t *ret_n, const uint8_t **ret_prints);
+/* The same for the positions' end alone: how many there are, and (streams) where their fingerprints
+ * stand, 2 bytes each, little-endian. */
+MUST_CHECK err_t posting_prints(const struct kv_row *row, uint32_t *ret_n,
+                                const uint8_t **ret_prints);
 
 /* Starts an empty block. */
 void posting_start(struct posting_block *b, uint64_t ordinal);
@@ -43,7 +44,8 @@ bool posting_add(struct posting_block *b, enum name_kind kind, uint64_t position
 size_t posting_encode(const struct posting_block *b, enum name_kind kind,
                       uint8_t out[POSTING_BYTES_MAX]);
 
-/* Index of the first of `n` ascending positions that is at or after `position`; n where there is none. */
+/* Index of the first of `n` ascending positions that is at or after `position`; n where there is
+ * none. */
 size_t posting_search(const uint64_t *positions, size_t n, uint64_t position);
 
 #endif

@@ -1,9 +1,10 @@
 /* read: cursors over a stream or the global log, forward and backward, filtered by the postings.
  *
- * A stream is one source. The global log without a filter is every position. With filters, each kind of filter is a dimension:
- * the union of the sources of its names; the read leapfrogs over the dimensions until all stand at the same position, so that
- * no record is touched that does not match. A prefix of few streams is the union of those streams; one of many is looked
- * up by category and the name checked on the record, in bounded portions (ERR_FULL). */
+ * A stream is one source. The global log without a filter is every position. With filters, each
+ * kind of filter is a dimension: the union of the sources of its names; the read leapfrogs over the
+ * dimensions until all stand at the same position, so that no record is touched that does not
+ * match. A prefix of few streams is the union of those streams; one of many is looked up by
+ * category and the name checked on the record, in bounded portions (ERR_FULL). */
 #include <stdlib.h>
 
 #include "storage/base/check.h"
@@ -26,7 +27,7 @@ struct store_read {
     struct store_query query;
     uint64_t place;
     bool started, ended;
-    struct source *stream;       /* of a stream read */
+    struct source *stream; /* of a stream read */
     struct dimension dimensions[DIMENSIONS];
     bool has_dimension[DIMENSIONS];
     bool check_prefixes; /* the prefixes must be checked on the record */
@@ -128,14 +129,15 @@ static bool is_covered(const struct store_filter *f, size_t before, struct bytes
     return false;
 }
 
-/* All names of a kind that start with one of the prefixes (`cut`: with the prefix's category, for kind CATEGORIES); ERR_LIMIT: more than the set takes. */
+/* All names of a kind that start with one of the prefixes (`cut`: with the prefix's category, for
+ * kind CATEGORIES); ERR_LIMIT: more than the set takes. */
 static err_t collect_names(struct store_view *v, const struct store_filter *f,
                            enum store_names kind, struct name_set *ret)
 {
     for (size_t i = 0; i < f->prefix_count; i++) {
         struct store_name_list *list = &ret->lists[ret->list_count];
-        err_t err = store_list_names(v, kind, f->prefixes[i], BYTES_NONE, STORE_FILTER_MAX, true,
-                                     list);
+        err_t err =
+            store_list_names(v, kind, f->prefixes[i], BYTES_NONE, STORE_FILTER_MAX, true, list);
         if (err != ERR_OK) {
             return err;
         }
@@ -156,7 +158,8 @@ static err_t collect_names(struct store_view *v, const struct store_filter *f,
     return ERR_OK;
 }
 
-/* The categories that the prefixes' streams can be in: of "order-1" it is "order", of "ord" all that start so. */
+/* The categories that the prefixes' streams can be in: of "order-1" it is "order", of "ord" all
+ * that start so. */
 static err_t collect_categories(struct store_view *v, const struct store_filter *f,
                                 struct name_set *ret)
 {

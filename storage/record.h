@@ -1,20 +1,22 @@
-/* record: one event as bytes: encoded by a request thread, stamped by the writer, checked and decoded by readers.
+/* record: one event as bytes: encoded by a request thread, stamped by the writer, checked and
+ * decoded by readers.
  *
- * Pure functions, any thread, nothing allocated. A record is a header of RECORD_HEADER_BYTES (CRC32C, length and flags)
- * and a body, the protobuf fields of daybook.v1.Event from `revision` on; the position is not stored, it follows from where
- * the record stands, and it seeds the checksum, so that a record in the wrong place is a damaged one. See FORMAT.md. */
+ * Pure functions, any thread, nothing allocated. A record is a header of RECORD_HEADER_BYTES
+ * (CRC32C, length and flags) and a body, the protobuf fields of daybook.v1.Event from `revision`
+ * on; the position is not stored, it follows from where the record stands, and it seeds the
+ * checksum, so that a record in the wrong place is a damaged one. See FORMAT.md. */
 #ifndef DAYBOOK_STORAGE_RECORD_H
 #define DAYBOOK_STORAGE_RECORD_H
 
 #include "storage/command.h"
 #include "storage/event.h"
 
-#define RECORD_HEADER_BYTES 8
+#define RECORD_HEADER_BYTES    8
 #define RECORD_STAMP_BYTES_MAX (RECORD_HEADER_BYTES + 22) /* header, revision and time fields */
-#define RECORD_BODY_BYTES_MAX ((1u << 28) - 1)
+#define RECORD_BODY_BYTES_MAX  ((1u << 28) - 1)
 
 #define RECORD_SYSTEM (1u << 31) /* the stream or the type belongs to the system */
-#define RECORD_FLAGS (0xfu << 28)
+#define RECORD_FLAGS  (0xfu << 28)
 
 /* What the writer needs of an encoded draft: the parts point into `encoded`. */
 struct record_draft {
@@ -30,17 +32,24 @@ size_t record_draft_bytes(struct bytes stream, const struct event_draft *draft);
 void record_encode_draft(uint8_t *p, struct bytes stream, const struct event_draft *draft,
                          struct record_draft *ret);
 
-/* Writes the whole record (header, stamp, draft) to p, which has room for RECORD_STAMP_BYTES_MAX + draft->encoded.n;
- * returns its size. */
+/* Writes the whole record (header, stamp, draft) to p, which has room for RECORD_STAMP_BYTES_MAX +
+ * draft->encoded.n; returns its size. */
 size_t record_stamp(uint8_t *p, const struct record_draft *draft, uint64_t position,
                     uint64_t revision, int64_t time_us);
 
-/* The record at the start of `at`: its size from the header alone (ERR_CORRUPT where it does not fit in `at`) … */
+/* The record at the start of `at`: its size from the header alone (ERR_CORRUPT where it does not
+ * fit in `at`) … */
 MUST_CHECK err_t record_measure(struct bytes at, size_t *ret_size);
 
 /* … and its body and flags after checking the checksum for `position`. ERR_CORRUPT. */
 MUST_CHECK err_t record_check(struct bytes at, uint64_t position, struct bytes *ret_body,
                               uint32_t *ret_flags);
+
+/* The size of a record that is known to be whole: in memory, checked before. */
+static inline size_t record_size(const uint8_t *record)
+{
+    return RECORD_HEADER_BYTES + (bytes_get_u32le(record + 4) & ~RECORD_FLAGS);
+}
 
 /* Splits a body into the fields of an event; everything points into `body`. ERR_CORRUPT. */
 MUST_CHECK err_t record_decode(uint64_t position, struct bytes body, struct event *ret);

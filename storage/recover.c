@@ -1,6 +1,7 @@
-/* recover: at a start the tail begins right after the index position. What follows stands in the log (a crash between the log's and
- * the index's transactions) and then in the journal; both go through one function into the tail, as if they had been committed just
- * now, and the applier goes on from there. `reindex` is the same with an index position of 0. */
+/* recover: at a start the tail begins right after the index position. What follows stands in the
+ * log (a crash between the log's and the index's transactions) and then in the journal; both go
+ * through one function into the tail, as if they had been committed just now, and the applier goes
+ * on from there. `reindex` is the same with an index position of 0. */
 #include "recover.h"
 
 #include <inttypes.h>
@@ -30,7 +31,8 @@ static err_t open_group(struct store *s, size_t events, size_t bytes)
     return err;
 }
 
-/* A stream's first event counts it, unless the index has it already (and with it the number in META_STREAMS). */
+/* A stream's first event counts it, unless the index has it already (and with it the number in
+ * META_STREAMS). */
 static err_t count_stream(struct store *s, const struct event *event)
 {
     if (event->revision != 1) {

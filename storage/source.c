@@ -11,10 +11,11 @@ static void cut_spans(struct source *s)
         struct tail_span span = s->spans[i];
         size_t from = posting_search(span.positions, span.n, s->row.last + 1);
         if (from < span.n) {
-            s->spans[kept++] = (struct tail_span){.positions = span.positions + from,
-                                                  .prints = span.prints == NULL ? NULL : span.prints + from,
-                                                  .n = span.n - from,
-                                                  .base = span.base + from};
+            s->spans[kept++] =
+                (struct tail_span){.positions = span.positions + from,
+                                   .prints = span.prints == NULL ? NULL : span.prints + from,
+                                   .n = span.n - from,
+                                   .base = span.base + from};
         }
     }
     s->span_count = kept;
@@ -111,7 +112,8 @@ static bool block_holds(const struct source *s, uint64_t position)
            position <= s->block.positions[s->block.n - 1];
 }
 
-/* A stream's blocks are keyed by revision: a binary search over revisions finds the block of a position. */
+/* A stream's blocks are keyed by revision: a binary search over revisions finds the block of a
+ * position. */
 static err_t load_stream_block(struct source *s, uint64_t position)
 {
     uint64_t low = 1, high = s->row.count;
@@ -131,14 +133,14 @@ static err_t load_stream_block(struct source *s, uint64_t position)
     return ERR_OK; /* between two blocks: one of them is loaded */
 }
 
-/* Loads a block that holds `position`, or a neighbour of where it would be. It is in [row.id, row.last]. */
+/* Loads a block that holds `position`, or a neighbour of where it would be. It is in [row.id,
+ * row.last]. */
 static err_t load_block_of(struct source *s, uint64_t position)
 {
     if (block_holds(s, position)) {
         return ERR_OK;
     }
-    err_t err =
-        s->kind == NAME_STREAM ? load_stream_block(s, position) : load_at(s, position);
+    err_t err = s->kind == NAME_STREAM ? load_stream_block(s, position) : load_at(s, position);
     return err == ERR_END ? ERR_CORRUPT : err;
 }
 
@@ -262,8 +264,8 @@ err_t source_step(struct source *s, bool backward, uint64_t *ret)
 
 static err_t seek_stored_revision(struct source *s, uint64_t revision)
 {
-    bool loaded = s->block_loaded && revision >= s->block.ordinal &&
-                  revision - s->block.ordinal < s->block.n;
+    bool loaded =
+        s->block_loaded && revision >= s->block.ordinal && revision - s->block.ordinal < s->block.n;
     err_t err = loaded ? ERR_OK : load_at(s, revision);
     if (err != ERR_OK) {
         return err == ERR_END ? ERR_CORRUPT : err;

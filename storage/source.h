@@ -1,4 +1,5 @@
-/* source: all positions of one name in a view, ascending, the part in LMDB and the part in the tail as one list.
+/* source: all positions of one name in a view, ascending, the part in LMDB and the part in the tail
+ * as one list.
  *
  * The view's thread. It has a current place; seek and step move it. About 5 KiB each. */
 #ifndef DAYBOOK_STORAGE_SOURCE_H
@@ -10,7 +11,7 @@
 struct source {
     struct store_view *view;
     enum name_kind kind;
-    struct name_row row; /* what LMDB has; zeroes: nothing */
+    struct name_row row;                          /* what LMDB has; zeroes: nothing */
     struct tail_span spans[TAIL_GENERATIONS_MAX]; /* cut to what LMDB does not have */
     size_t span_count;
     struct kv_cursor *cursor;
@@ -27,7 +28,8 @@ MUST_CHECK err_t source_open(struct source *s, struct store_view *v, enum name_k
                              struct bytes name);
 void source_close(struct source *s);
 
-/* Goes to the first position at or after (backward: the last at or before) `position`. ERR_END, ERR_CORRUPT. */
+/* Goes to the first position at or after (backward: the last at or before) `position`. ERR_END,
+ * ERR_CORRUPT. */
 MUST_CHECK err_t source_seek(struct source *s, uint64_t position, bool backward, uint64_t *ret);
 /* The next (backward: the previous) one; after a seek only. */
 MUST_CHECK err_t source_step(struct source *s, bool backward, uint64_t *ret);

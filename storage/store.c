@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <limits.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -17,12 +17,12 @@
 #include "storage/recover.h"
 #include "storage/store_int.h"
 
-#define DEFAULT_MAP_BYTES ((uint64_t)1 << 40)
-#define DEFAULT_SEGMENT_BYTES ((uint64_t)32 << 20)
-#define DEFAULT_TAIL_BYTES ((uint64_t)64 << 20)
+#define DEFAULT_MAP_BYTES       ((uint64_t)1 << 40)
+#define DEFAULT_SEGMENT_BYTES   ((uint64_t)32 << 20)
+#define DEFAULT_TAIL_BYTES      ((uint64_t)64 << 20)
 #define DEFAULT_DISK_FREE_BYTES ((uint64_t)64 << 20)
-#define SEGMENT_BYTES_MIN ((uint64_t)64 << 10)
-#define READ_ONLY_BACKLOG_MAX 1000000
+#define SEGMENT_BYTES_MIN       ((uint64_t)64 << 10)
+#define READ_ONLY_BACKLOG_MAX   1000000
 
 /* ---- meta rows ---- */
 
@@ -218,9 +218,8 @@ static err_t open_journal(struct store *s, struct err_text *et)
 {
     char path[PATH_MAX];
     sub_path(s, "journal", path);
-    struct journal_file_options options = {.dir = path,
-                                           .segment_bytes = s->options.segment_bytes,
-                                           .read_only = s->options.read_only};
+    struct journal_file_options options = {
+        .dir = path, .segment_bytes = s->options.segment_bytes, .read_only = s->options.read_only};
     memcpy(options.store_id, s->id, UUID_BYTES);
     return journal_file_open(&options, &s->journal, et);
 }
@@ -299,8 +298,9 @@ static void set_defaults(struct store_options *o)
 static err_t open_store(struct store *s, struct err_text *et)
 {
     if (s->options.segment_bytes < SEGMENT_BYTES_MIN || s->options.segment_bytes % 4096 != 0) {
-        return err_set(et, ERR_INVALID, "a journal segment is at least %" PRIu64
-                       " bytes and a multiple of 4096", SEGMENT_BYTES_MIN);
+        return err_set(et, ERR_INVALID,
+                       "a journal segment is at least %" PRIu64 " bytes and a multiple of 4096",
+                       SEGMENT_BYTES_MIN);
     }
     if (strlen(s->options.dir) > PATH_MAX - 64) {
         return err_set(et, ERR_INVALID, "the path of the data directory is too long");
@@ -386,14 +386,14 @@ void store_id(const struct store *s, uint8_t ret[UUID_BYTES])
 
 err_t store_get_stats(struct store *s, struct store_stats *ret)
 {
-    *ret = (struct store_stats){
-        .position = store_position(s),
-        .applied_position = store_applied_position(s),
-        .streams = atomic_load(&s->streams),
-        .data_bytes = kv_data_bytes(s->kv) + s->journal->methods->bytes(s->journal),
-        .tail_bytes = tail_bytes(&s->tail),
-        .tail_bytes_max = s->options.tail_bytes_max,
-        .disk_full = atomic_load(&s->disk_full)};
+    *ret = (struct store_stats){.position = store_position(s),
+                                .applied_position = store_applied_position(s),
+                                .streams = atomic_load(&s->streams),
+                                .data_bytes =
+                                    kv_data_bytes(s->kv) + s->journal->methods->bytes(s->journal),
+                                .tail_bytes = tail_bytes(&s->tail),
+                                .tail_bytes_max = s->options.tail_bytes_max,
+                                .disk_full = atomic_load(&s->disk_full)};
     return ERR_OK;
 }
 

@@ -1,4 +1,5 @@
-/* store_int: the inside of the store, for the storage folder only: its parts and who may touch them. */
+/* store_int: the inside of the store, for the storage folder only: its parts and who may touch
+ * them. */
 #ifndef DAYBOOK_STORAGE_STORE_INT_H
 #define DAYBOOK_STORAGE_STORE_INT_H
 
@@ -62,7 +63,8 @@ MUST_CHECK err_t view_renew(struct store_view *v);
 void view_park(struct store_view *v);
 void view_done(struct store_view *v);
 
-/* Number of a name's events in the view, and its row in LMDB (zeroes where it has none). ERR_NOT_FOUND where it has no event. */
+/* Number of a name's events in the view, and its row in LMDB (zeroes where it has none).
+ * ERR_NOT_FOUND where it has no event. */
 struct name_state {
     struct name_row row;
     uint64_t count;
@@ -74,10 +76,10 @@ MUST_CHECK err_t view_name(struct store_view *v, enum name_kind kind, struct byt
 /* Meta rows: numbers under a name; 0 where missing. */
 MUST_CHECK err_t meta_get(struct kv_txn *txn, const char *name, uint64_t *ret);
 MUST_CHECK err_t meta_put(struct kv_txn *txn, const char *name, uint64_t value);
-#define META_FORMAT "format"
+#define META_FORMAT         "format"
 #define META_INDEX_POSITION "index_position"
-#define META_STREAMS "streams"
-#define META_STORE_ID "store_id"
+#define META_STREAMS        "streams"
+#define META_STORE_ID       "store_id"
 
 MUST_CHECK err_t committer_new(struct store *s, struct committer **ret);
 void committer_free(struct committer *c);

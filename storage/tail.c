@@ -6,11 +6,12 @@
 #include "storage/base/check.h"
 #include "storage/base/fault.h"
 
-#define CHUNK_BYTES (1u << 20)
+#define CHUNK_BYTES       (1u << 20)
 #define LISTS_CHUNK_BYTES (1u << 18)
-#define LIST_CAP_FIRST 2
+#define LIST_CAP_FIRST    2
 
-/* Records stand one after the other in chunks, without padding, so that the ones of a group are one run of bytes. */
+/* Records stand one after the other in chunks, without padding, so that the ones of a group are one
+ * run of bytes. */
 struct tail_chunk {
     struct tail_chunk *next;
     size_t used, size;
@@ -38,8 +39,7 @@ static void generation_free(struct tail_generation *g)
 
 static struct tail_generation *generation_new(uint64_t first)
 {
-    struct tail_generation *g =
-        fault_hit(FAULT_TAIL_ALLOCATE) ? NULL : calloc(1, sizeof *g);
+    struct tail_generation *g = fault_hit(FAULT_TAIL_ALLOCATE) ? NULL : calloc(1, sizeof *g);
     if (g == NULL) {
         return NULL;
     }
@@ -165,8 +165,8 @@ static err_t open_group_locked(struct tail *t, size_t events, size_t bytes)
     if (all >= t->bytes_max) {
         return ERR_FULL;
     }
-    bool full = active(t)->n + events > TAIL_EVENTS_MAX ||
-                (mine > 0 && mine + bytes > ripe_bytes(t));
+    bool full =
+        active(t)->n + events > TAIL_EVENTS_MAX || (mine > 0 && mine + bytes > ripe_bytes(t));
     if (full || t->freeze_wanted) {
         err_t err = freeze_locked(t);
         if (err != ERR_OK) {
@@ -301,8 +301,8 @@ struct tail_generation *tail_oldest_frozen(struct tail *t, bool freeze)
     if (t->count > 1) {
         g = t->generations[0];
     }
-    /* A group may be open in the generation that was frozen to make room for it only if it is the active one, which is
-     * never handed out. */
+    /* A group may be open in the generation that was frozen to make room for it only if it is the
+     * active one, which is never handed out. */
     tail_unlock(t);
     return g;
 }
@@ -376,10 +376,8 @@ size_t tail_find(const struct tail_snapshot *s, enum name_kind kind, struct byte
         struct tail_list *list = map_get(&s->generations[i]->names[kind], name);
         if (list != NULL) {
             uint32_t n = atomic_load_explicit(&list->n, memory_order_acquire);
-            spans[count++] = (struct tail_span){.positions = list->positions,
-                                                .prints = list->prints,
-                                                .n = n,
-                                                .base = list->base};
+            spans[count++] = (struct tail_span){
+                .positions = list->positions, .prints = list->prints, .n = n, .base = list->base};
         }
     }
     pthread_rwlock_unlock(&s->tail->lock);
@@ -399,7 +397,8 @@ void tail_each_name(const struct tail_snapshot *s, enum name_kind kind,
     pthread_rwlock_rdlock(&s->tail->lock);
     for (size_t i = 0; i < s->count; i++) {
         size_t at = 0;
-        for (struct tail_list *list; (list = map_next(&s->generations[i]->names[kind], &at)) != NULL;) {
+        for (struct tail_list *list;
+             (list = map_next(&s->generations[i]->names[kind], &at)) != NULL;) {
             each(ctx, list->name);
         }
     }

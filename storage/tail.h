@@ -1,15 +1,18 @@
-/* tail: what is committed but not yet in LMDB, in memory: records by position, and positions by name.
+/* tail: what is committed but not yet in LMDB, in memory: records by position, and positions by
+ * name.
  *
- * It is a row of generations. The newest, active one takes what the writer commits; when it is full enough it is frozen, a
- * new one takes over, and the applier moves the frozen one into LMDB and drops it. A view (store.h) holds references to the
- * generations it saw, so that what it read stays in place until it is closed.
+ * It is a row of generations. The newest, active one takes what the writer commits; when it is full
+ * enough it is frozen, a new one takes over, and the applier moves the frozen one into LMDB and
+ * drops it. A view (store.h) holds references to the generations it saw, so that what it read stays
+ * in place until it is closed.
  *
  *   positions:   1 … 900 | 901 … 1500 | 1501 … 1730 . . .
  *                  LMDB  |   frozen   |   active   ^committed
  *
- * Threads: one writer, one applier, any number of snapshots. A read-write lock guards the row of generations and the tables of
- * names; it is held for a few lookups at a time, never across I/O. Records and position lists only grow, and their memory never
- * moves or goes away while their generation is referenced, so readers use them outside the lock. What is not committed yet is in
+ * Threads: one writer, one applier, any number of snapshots. A read-write lock guards the row of
+ * generations and the tables of names; it is held for a few lookups at a time, never across I/O.
+ * Records and position lists only grow, and their memory never moves or goes away while their
+ * generation is referenced, so readers use them outside the lock. What is not committed yet is in
  * the generation already: everybody but the writer stops at the committed position. */
 #ifndef DAYBOOK_STORAGE_TAIL_H
 #define DAYBOOK_STORAGE_TAIL_H
@@ -23,7 +26,7 @@
 #include "storage/names.h"
 
 #define TAIL_GENERATIONS_MAX 8
-#define TAIL_EVENTS_MAX 131072 /* in one generation */
+#define TAIL_EVENTS_MAX      131072 /* in one generation */
 
 /* The positions of one name in one generation. */
 struct tail_list {
@@ -38,8 +41,8 @@ struct tail_list {
 
 struct tail_generation {
     _Atomic unsigned references;
-    uint64_t first;         /* position of its first event */
-    uint32_t n;             /* events; the writer's */
+    uint64_t first;          /* position of its first event */
+    uint32_t n;              /* events; the writer's */
     const uint8_t **records; /* TAIL_EVENTS_MAX of them, by position - first */
     struct tail_chunk *chunks;
     struct arena lists; /* the lists, their names and arrays */
@@ -49,7 +52,8 @@ struct tail_generation {
 
 struct tail {
     pthread_rwlock_t lock;
-    struct tail_generation *generations[TAIL_GENERATIONS_MAX]; /* oldest first; the last is active */
+    struct tail_generation *generations[TAIL_GENERATIONS_MAX]; /* oldest first; the last is active
+                                                                */
     size_t count;
     size_t bytes_max;
     bool group_open;    /* the writer has put in what is not committed yet */
@@ -63,29 +67,34 @@ void tail_done(struct tail *t);
 
 /* ---- the writer ---- */
 
-/* Opens a group of up to `events` events and `bytes` of records: freezes the active generation if they do not fit or if asked.
- * ERR_FULL: the tail is full until more is applied. ERR_MEMORY. */
+/* Opens a group of up to `events` events and `bytes` of records: freezes the active generation if
+ * they do not fit or if asked. ERR_FULL: the tail is full until more is applied. ERR_MEMORY. */
 MUST_CHECK err_t tail_open_group(struct tail *t, size_t events, size_t bytes);
 /* What was added becomes visible up to position `committed`. */
 void tail_close_group(struct tail *t, uint64_t committed);
 
-/* Memory for a record of up to n bytes in the active generation; tail_add says how many it took. NULL: no memory. */
+/* Memory for a record of up to n bytes in the active generation; tail_add says how many it took.
+ * NULL: no memory. */
 uint8_t *tail_reserve(struct tail *t, size_t n);
 /* The next event's record: what was reserved last, with its real size. */
 void tail_add(struct tail *t, const uint8_t *record, size_t size);
 
-/* The list of a name in the active generation, made where missing. Under tail_lock. NULL: no memory. */
-struct tail_list *tail_list_get(struct tail *t, enum name_kind kind, struct bytes name, uint64_t base);
+/* The list of a name in the active generation, made where missing. Under tail_lock. NULL: no
+ * memory. */
+struct tail_list *tail_list_get(struct tail *t, enum name_kind kind, struct bytes name,
+                                uint64_t base);
 /* Adds a position to a list of the active generation. Under tail_lock. ERR_MEMORY. */
 MUST_CHECK err_t tail_list_add(struct tail *t, struct tail_list *list, uint64_t position,
                                uint16_t print);
 void tail_lock(struct tail *t);
 void tail_unlock(struct tail *t);
-/* The memory that two records in a row share, so that a group is written in few parts: see commit.c. */
+/* The memory that two records in a row share, so that a group is written in few parts: see
+ * commit.c. */
 
 /* ---- the applier ---- */
 
-/* The oldest generation, frozen if it is not and `freeze` says so; NULL where there is none to apply now. */
+/* The oldest generation, frozen if it is not and `freeze` says so; NULL where there is none to
+ * apply now. */
 struct tail_generation *tail_oldest_frozen(struct tail *t, bool freeze);
 /* Drops the oldest, frozen generation. */
 void tail_drop_oldest(struct tail *t);
@@ -106,7 +115,8 @@ struct tail_snapshot {
 void tail_snapshot_take(struct tail *t, struct tail_snapshot *ret);
 void tail_snapshot_done(struct tail_snapshot *s);
 
-/* The stored record of `position`, which is in [first, position]. Only its start is given: record.h measures it. */
+/* The stored record of `position`, which is in [first, position]. Only its start is given: record.h
+ * measures it. */
 const uint8_t *tail_record(const struct tail_snapshot *s, uint64_t position);
 
 /* One generation's positions of one name, up to the snapshot's position. */
@@ -121,7 +131,8 @@ struct tail_span {
 size_t tail_find(const struct tail_snapshot *s, enum name_kind kind, struct bytes name,
                  struct tail_span spans[TAIL_GENERATIONS_MAX]);
 
-/* Calls `each` for every list of a kind in the snapshot (a name comes once per generation that has it); under the lock. */
+/* Calls `each` for every list of a kind in the snapshot (a name comes once per generation that has
+ * it); under the lock. */
 void tail_each_name(const struct tail_snapshot *s, enum name_kind kind,
                     void (*each)(void *ctx, struct bytes name), void *ctx);
 

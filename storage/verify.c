@@ -1,9 +1,11 @@
 /* verify: walks everything and says what is wrong.
  *
- * First pass, along the log in portions: every record's checksum, gapless positions, and for each name in the portion that its posting
- * list has exactly those positions (for streams: that the revision in the record is the place in the list). Second pass,
- * along the directory: every name's row agrees with its blocks. That the index has nothing which the log lacks follows from the
- * totals of both passes. It works up to the position that was applied when it began, in short read transactions. */
+ * First pass, along the log in portions: every record's checksum, gapless positions, and for each
+ * name in the portion that its posting list has exactly those positions (for streams: that the
+ * revision in the record is the place in the list). Second pass, along the directory: every name's
+ * row agrees with its blocks. That the index has nothing which the log lacks follows from the
+ * totals of both passes. It works up to the position that was applied when it began, in short read
+ * transactions. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,8 +15,8 @@
 #include "storage/record.h"
 #include "storage/source.h"
 
-#define PORTION_EVENTS 65536
-#define PAGE_NAMES 512
+#define PORTION_EVENTS    65536
+#define PAGE_NAMES        512
 #define FINDINGS_TOLD_MAX 1000
 
 struct verifier {
@@ -73,7 +75,8 @@ static err_t check_event(struct verifier *v, struct store_view *view, uint64_t p
     return index_add_event(names, &event, event.revision - 1);
 }
 
-/* The name's list in the store against what the log's portion says: exactly the same positions from the first to `last`. */
+/* The name's list in the store against what the log's portion says: exactly the same positions from
+ * the first to `last`. */
 static err_t compare_list(struct verifier *v, struct store_view *view, const struct tail_list *list,
                           uint64_t last)
 {
@@ -303,7 +306,8 @@ err_t store_verify(struct store *s, const struct store_verify_options *options,
     if (err == ERR_OK) {
         err = check_names(&v);
     }
-    /* What is still in memory was checked when it came from the journal or from a command; its records are read again here. */
+    /* What is still in memory was checked when it came from the journal or from a command; its
+     * records are read again here. */
     struct store_view *view = NULL;
     if (err == ERR_OK) {
         err = store_view_open(s, &view);

@@ -1,8 +1,9 @@
 /* view: a consistent snapshot: the tail's generations first, then an LMDB read transaction.
  *
- * What the applier moves is found in both for a while and in at least one always: it is dropped from the tail only after it
- * is committed to LMDB, and the transaction begins after the references to the tail were taken. The one thing that can
- * go wrong is a transaction that knows more than the snapshot's position; `apply_target` tells, and then a newer snapshot is taken. */
+ * What the applier moves is found in both for a while and in at least one always: it is dropped
+ * from the tail only after it is committed to LMDB, and the transaction begins after the references
+ * to the tail were taken. The one thing that can go wrong is a transaction that knows more than the
+ * snapshot's position; `apply_target` tells, and then a newer snapshot is taken. */
 #include <stdlib.h>
 
 #include "storage/base/check.h"
@@ -88,12 +89,6 @@ uint64_t store_view_position(const struct store_view *v)
     return v->tail.position;
 }
 
-/* A record in memory says itself how long it is. */
-static struct bytes whole_record(const uint8_t *p)
-{
-    return bytes_of(p, RECORD_HEADER_BYTES + (bytes_get_u32le(p + 4) & ~RECORD_FLAGS));
-}
-
 err_t view_record(struct store_view *v, uint64_t position, struct bytes *ret_body,
                   uint32_t *ret_flags)
 {
@@ -102,7 +97,8 @@ err_t view_record(struct store_view *v, uint64_t position, struct bytes *ret_bod
     }
     struct bytes at;
     if (position >= v->tail.first) {
-        at = whole_record(tail_record(&v->tail, position));
+        const uint8_t *record = tail_record(&v->tail, position);
+        at = bytes_of(record, record_size(record));
     } else {
         err_t err = log_find(&v->log, v->txn, position, &at);
         if (err != ERR_OK) {
