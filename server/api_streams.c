@@ -123,9 +123,12 @@ static void handle_names(struct http_request *rq, struct app *app, enum store_na
     }
     struct store_name_list list = {0};
     uint64_t position = store_view_position(v);
-    err = o.category.n > 0 ? list_category(v, &o, &list)
-                           : store_list_names(v, kind, o.prefix, o.after, (size_t)o.limit.value,
-                                              o.system, &list);
+    struct store_list_query q = {.kind = kind,
+                                 .prefix = o.prefix,
+                                 .after = o.after,
+                                 .limit = (size_t)o.limit.value,
+                                 .system = o.system};
+    err = o.category.n > 0 ? list_category(v, &o, &list) : store_list_names(v, &q, &list);
     store_view_close(v);
     if (err != ERR_OK) {
         store_name_list_done(&list);
@@ -167,8 +170,12 @@ static err_t list_category(struct store_view *v, const struct list_options *o,
         prefix = bytes_of("\xff", 1); /* no name starts with this: nothing has both */
     }
     size_t limit = (size_t)o->limit.value - named_so;
-    err_t err =
-        store_list_names(v, STORE_STREAMS, prefix, o->after, limit > 0 ? limit : 1, o->system, ret);
+    struct store_list_query q = {.kind = STORE_STREAMS,
+                                 .prefix = prefix,
+                                 .after = o->after,
+                                 .limit = limit > 0 ? limit : 1,
+                                 .system = o->system};
+    err_t err = store_list_names(v, &q, ret);
     if (err != ERR_OK || !named_so) {
         return err;
     }

@@ -23,9 +23,7 @@ static enum name_kind kind_of(enum store_names names)
 struct lister {
     struct store_view *view;
     enum name_kind kind;
-    struct bytes prefix, after;
-    size_t limit;
-    bool system;
+    struct store_list_query query;
     /* Names of the tail that belong to the page, sorted; a name may come once per generation. */
     struct bytes *fresh;
     size_t fresh_count, fresh_cap, fresh_at;
@@ -34,9 +32,9 @@ struct lister {
 
 static bool belongs(const struct lister *l, struct bytes name)
 {
-    return bytes_have_prefix(name, l->prefix) &&
-           (l->after.n == 0 || bytes_compare(name, l->after) > 0) &&
-           (l->system || !event_name_is_system(name));
+    return bytes_have_prefix(name, l->query.prefix) &&
+           (l->query.after.n == 0 || bytes_compare(name, l->query.after) > 0) &&
+           (l->query.system || !event_name_is_system(name));
 }
 
 static void take_fresh(void *ctx, struct bytes name)
@@ -90,7 +88,7 @@ static err_t take_stored(const struct lister *l, struct stored *s, err_t moved, 
         if (err != ERR_OK) {
             return err;
         }
-        if (kind != l->kind || !bytes_have_prefix(s->name, l->prefix)) {
+        if (kind != l->kind || !bytes_have_prefix(s->name, l->query.prefix)) {
             break;
         }
         if (belongs(l, s->name)) {
@@ -106,7 +104,8 @@ static err_t start_stored(const struct lister *l, struct stored *s)
 {
     uint8_t key[NAME_KEY_BYTES_MAX];
     struct kv_row row;
-    struct bytes from = bytes_compare(l->after, l->prefix) > 0 ? l->after : l->prefix;
+    struct bytes from =
+        bytes_compare(l->query.after, l->query.prefix) > 0 ? l->query.after : l->query.prefix;
     if (from.n > EVENT_NAME_MAX) {
         return ERR_OK;
     }
@@ -150,7 +149,7 @@ static err_t add_name(struct lister *l, struct bytes name, struct store_name_lis
     if (err != ERR_OK) {
         return err;
     }
-    if (ret->n == l->limit) {
+    if (ret->n == l->query.limit) {
         ret->end = false;
         return ERR_OK;
     }
@@ -175,19 +174,14 @@ static err_t merge(struct lister *l, struct stored *s, struct store_name_list *r
     return err;
 }
 
-err_t store_list_names(struct store_view *v, enum store_names kind, struct bytes prefix,
-                       struct bytes after, size_t limit, bool system, struct store_name_list *ret)
+err_t store_list_names(struct store_view *v, const struct store_list_query *q,
+                       struct store_name_list *ret)
 {
-    struct lister l = {.view = v,
-                       .kind = kind_of(kind),
-                       .prefix = prefix,
-                       .after = after,
-                       .limit = limit,
-                       .system = system};
+    struct lister l = {.view = v, .kind = kind_of(q->kind), .query = *q};
     struct stored stored = {0};
     *ret = (struct store_name_list){.end = true};
     arena_init(&ret->arena, 4096, SIZE_MAX / 2);
-    ret->items = arena_alloc(&ret->arena, limit * sizeof *ret->items);
+    ret->items = arena_alloc(&ret->arena, q->limit * sizeof *ret->items);
     err_t err = ret->items == NULL ? ERR_MEMORY : collect_fresh(&l);
     if (err == ERR_OK) {
         err = merge(&l, &stored, ret);

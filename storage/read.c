@@ -136,8 +136,9 @@ static err_t collect_names(struct store_view *v, const struct store_filter *f,
 {
     for (size_t i = 0; i < f->prefix_count; i++) {
         struct store_name_list *list = &ret->lists[ret->list_count];
-        err_t err =
-            store_list_names(v, kind, f->prefixes[i], BYTES_NONE, STORE_FILTER_MAX, true, list);
+        struct store_list_query q = {
+            .kind = kind, .prefix = f->prefixes[i], .limit = STORE_FILTER_MAX, .system = true};
+        err_t err = store_list_names(v, &q, list);
         if (err != ERR_OK) {
             return err;
         }

@@ -148,11 +148,15 @@ struct store_name_list {
     size_t n;
     bool end; /* there are no more after these */
 };
-/* Up to `limit` names that start with `prefix` (may be empty), after `after` (may be empty).
- * `system`: also '$' names. Fill *ret (zeroed by the callee); the caller calls
- * store_name_list_done. */
-MUST_CHECK err_t store_list_names(struct store_view *v, enum store_names kind, struct bytes prefix,
-                                  struct bytes after, size_t limit, bool system,
+struct store_list_query {
+    enum store_names kind;
+    struct bytes prefix; /* only names that start so; may be empty */
+    struct bytes after;  /* only names after this one; may be empty */
+    size_t limit;        /* > 0 */
+    bool system;         /* also names that start with '$' */
+};
+/* A page of names. Fills *ret, which the caller gives back with store_name_list_done. */
+MUST_CHECK err_t store_list_names(struct store_view *v, const struct store_list_query *q,
                                   struct store_name_list *ret);
 void store_name_list_done(struct store_name_list *list);
 
