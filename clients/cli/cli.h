@@ -16,6 +16,8 @@ enum cli_exit {
     CLI_USAGE = 2,
 };
 
+#define CLI_URL_DEFAULT "http://127.0.0.1:7407"
+
 /* What was given for the program as a whole. Borrowed strings that live as long as the process. */
 struct cli_globals {
     const char *url;     /* of the server: --url, else DAYBOOK_URL, else the default; never NULL */

@@ -1,0 +1,72 @@
+/* connect: see connect.h. */
+#include "connect.h"
+
+struct daybook *cli_connect(const struct cli_globals *globals,
+                            const struct daybook_options *options)
+{
+    static const struct daybook_options usual = {.retry_ms = CLI_RETRY_MS,
+                                                 .user_agent = "daybook/" DAYBOOK_VERSION};
+    struct daybook *db = NULL;
+    enum daybook_result result =
+        daybook_open(globals->url, options == NULL ? &usual : options, &db);
+    if (result == DAYBOOK_ERR_ARGUMENT) {
+        cli_error("not the address of a server: %s", globals->url);
+        cli_hint("it looks like " CLI_URL_DEFAULT);
+    } else if (result != DAYBOOK_OK) {
+        cli_error("not enough memory");
+    }
+    return result == DAYBOOK_OK ? db : NULL;
+}
+
+int cli_fail(const struct daybook *db, const char *what)
+{
+    const struct daybook_problem *p = daybook_problem(db);
+    const char *colon = p->detail[0] != '\0' ? ": " : "";
+    if (p->field[0] != '\0') {
+        cli_error("%s: %s%s%s (%s)", what, p->title, colon, p->detail, p->field);
+    } else {
+        cli_error("%s: %s%s%s", what, p->title, colon, p->detail);
+    }
+    for (size_t i = 0; i < p->violations_n; i++) {
+        cli_error("stream %s: expected %s, its head revision is %llu", p->violations[i].stream,
+                  p->violations[i].expected, (unsigned long long)p->violations[i].actual);
+    }
+    if (p->hint[0] != '\0') {
+        cli_hint("%s", p->hint);
+    }
+    return CLI_FAILED;
+}
+
+static struct daybook_names names(const struct cli_list *list)
+{
+    return (struct daybook_names){list->items, list->n};
+}
+
+int cli_read_options(const struct cli_filters *filters, const char *stream,
+                     struct daybook_read_options *ret)
+{
+    if (filters->before > 0 && !filters->backward) {
+        cli_error("--before goes with --backward");
+        return CLI_USAGE;
+    }
+    if (filters->after > 0 && filters->backward) {
+        cli_error("--after does not go with --backward");
+        return CLI_USAGE;
+    }
+    if (stream != NULL && filters->categories.n + filters->prefixes.n + filters->tags.n > 0) {
+        cli_error("--category, --prefix and --tag are for the whole log, not for one stream");
+        return CLI_USAGE;
+    }
+    *ret = (struct daybook_read_options){
+        .stream = stream,
+        .backward = filters->backward,
+        .after = filters->after,
+        .before = filters->before,
+        .limit = filters->limit,
+        .types = names(&filters->types),
+        .categories = names(&filters->categories),
+        .prefixes = names(&filters->prefixes),
+        .tags = names(&filters->tags),
+    };
+    return CLI_GO_ON;
+}
