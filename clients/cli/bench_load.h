@@ -1,0 +1,61 @@
+/* bench_load: connections to one server, each with one request outstanding, driven by epoll in the
+ * calling thread.
+ *
+ * Not libcurl: its bookkeeping for a transfer costs more than the whole exchange does here, and the
+ * load generator shares the machine with what it measures. An exchange is one send, one recv and
+ * one reading of the clock; nothing is allocated once the connections are open.
+ *
+ * What is sent is up to a job. Where something stops a run (the server cannot be reached, goes
+ * away, or says nothing for long), it is reported with cli_error and the call returns false. */
+#ifndef DAYBOOK_BENCH_LOAD_H
+#define DAYBOOK_BENCH_LOAD_H
+
+#include "bench_answer.h"
+#include "bench_hist.h"
+
+#define BENCH_CONNECTIONS_MAX 10000
+
+struct bench_load;
+
+/* Bytes to send; they stay as they are until the request's answer is there. */
+struct bench_request {
+    const uint8_t *p;
+    size_t n;
+    enum bench_count count; /* of events in the answer */
+};
+
+/* What a run does on its connections. */
+struct bench_job {
+    void *context;
+    /* The next request of a connection; false: it has none any more. */
+    bool (*next)(void *context, size_t connection, uint64_t now_ns, struct bench_request *ret);
+    /* The answer to it. May set its `events`. Returns whether it is what was to come. */
+    bool (*done)(void *context, size_t connection, struct bench_answer *answer);
+};
+
+/* What came of a run. {0} at first; runs add up. */
+struct bench_stats {
+    struct bench_hist latency;           /* of the requests that were answered well */
+    uint64_t requests, events;           /* answered well, and what was in them */
+    uint64_t bytes_sent, bytes_received; /* with HTTP's heads */
+    uint64_t statuses[600];              /* of the other answers */
+    uint64_t lost;   /* connections that ended, or broke the protocol, before an answer */
+    uint64_t failed; /* all of these together */
+    char failure[BENCH_TEXT_MAX + 1]; /* body of the first other answer */
+    double seconds;
+};
+
+uint64_t bench_now_ns(void);
+
+/* Opens the connections to "http://host[:port][/prefix]". */
+bool bench_load_open(const char *url, size_t connections, struct bench_load **ret);
+void bench_load_close(struct bench_load *load);
+size_t bench_load_connections(const struct bench_load *load);
+/* For the header Host, and for the front of every path ("" where there is none). Borrowed. */
+const char *bench_load_host(const struct bench_load *load);
+const char *bench_load_prefix(const struct bench_load *load);
+/* Until no connection has a request any more. */
+bool bench_load_run(struct bench_load *load, const struct bench_job *job,
+                    struct bench_stats *stats);
+
+#endif
