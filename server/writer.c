@@ -16,6 +16,7 @@
 #include "server/writer.h"
 
 #include "server/http.h"
+#include "server/log.h"
 #include "storage/base/check.h"
 
 #include <errno.h>
@@ -25,10 +26,12 @@
 #include <time.h>
 
 #define GROUP_COMMANDS_MAX 1024
-#define GROUP_BYTES_MAX    (4u << 20)
-#define APPLY_BYTES        (1u << 20)
-#define RETRY_MS           1000
-#define US_PER_SECOND      1000000
+/* The same as the store's, so that a call is one group and is decided as a whole. */
+#define GROUP_BYTES_MAX  (4u << 20)
+#define GROUP_EVENTS_MAX 16384
+#define APPLY_BYTES      (1u << 20)
+#define RETRY_MS         1000
+#define US_PER_SECOND    1000000
 
 struct writer {
     struct writer_options options;
@@ -216,10 +219,12 @@ static bool take_group(struct writer *w)
     w->writer_sleeps = false;
     w->n = 0;
     w->bytes = 0;
+    size_t events = 0;
     while (w->head != NULL && w->n < GROUP_COMMANDS_MAX) {
         struct writer_job *job = w->head;
         size_t bytes = command_bytes(job->command);
-        if (w->n > 0 && w->bytes + bytes > GROUP_BYTES_MAX) {
+        events += command_events(job->command);
+        if (w->n > 0 && (w->bytes + bytes > GROUP_BYTES_MAX || events > GROUP_EVENTS_MAX)) {
             break;
         }
         w->head = job->next;
@@ -396,6 +401,10 @@ static bool pause_after(struct writer *w, err_t err)
     int64_t until_us = clock_us(CLOCK_MONOTONIC) + RETRY_MS * 1000;
     struct timespec until = {until_us / US_PER_SECOND, until_us % US_PER_SECOND * 1000};
     pthread_mutex_lock(&w->mutex);
+    if (!w->disk_full) {
+        log_line(LOG_LEVEL_ERROR, "disk full: the tail waits in memory and in the journal",
+                 log_number("retry_ms", RETRY_MS));
+    }
     w->disk_full = true;
     w->flush_wanted = true;
     pthread_cond_signal(&w->room);
