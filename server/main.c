@@ -1,0 +1,297 @@
+/* main: daybookd: starts the store, the writer and the HTTP server in this order, waits for a
+ * signal, and stops them in the other order. */
+#include "server/api_admin.h"
+#include "server/app.h"
+#include "server/config.h"
+#include "server/log.h"
+#include "server/maintenance.h"
+#include "server/reply.h"
+#include "server/router.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#define EXIT_USAGE        2
+#define EXIT_WRITE_FAILED 70
+#define DRAIN_MS          1500
+#define DESCRIPTORS_MORE  256 /* besides the connections: journal, LMDB, epoll, log */
+#define PAGE_EVENTS       1000
+
+static err_t serve(const struct config *c, struct err_text *et);
+static void stop(struct app *app);
+
+static void write_failed(void *ctx, err_t err)
+{
+    (void)ctx;
+    log_line(LOG_LEVEL_ERROR,
+             "a write to the store failed; stopping at once, nothing more is acknowledged",
+             log_text("error", err_name(err)), log_text("detail", err_describe(err)));
+    _exit(EXIT_WRITE_FAILED);
+}
+
+/* The loops run before http_start has returned what `app` needs. */
+static void handle(struct http_request *rq, void *ctx)
+{
+    struct app *app = ctx;
+    if (atomic_load(&app->ready)) {
+        router_handle(rq, app);
+    } else {
+        reply_problem(rq, PROBLEM_NOT_READY, NULL);
+    }
+}
+
+static const char *method_name(enum http_method method)
+{
+    static const char *const names[] = {
+        [HTTP_GET] = "GET",         [HTTP_HEAD] = "HEAD",   [HTTP_POST] = "POST",
+        [HTTP_PUT] = "PUT",         [HTTP_PATCH] = "PATCH", [HTTP_DELETE] = "DELETE",
+        [HTTP_OPTIONS] = "OPTIONS", [HTTP_OTHER] = "other",
+    };
+    return names[method];
+}
+
+static int64_t clock_us(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static void log_request(struct http_request *rq, unsigned status, uint64_t response_bytes,
+                        void *ctx)
+{
+    (void)ctx;
+    log_line(LOG_LEVEL_INFO, "request", log_text("method", method_name(http_method(rq))),
+             log_bytes("path", http_raw_path(rq)), log_text("route", http_route(rq)),
+             log_number("status", status), log_number("bytes", (int64_t)response_bytes),
+             log_number("us", clock_us(CLOCK_MONOTONIC) - http_started_us(rq)),
+             log_text("peer", http_peer(rq)));
+}
+
+static void raise_descriptor_limit(uint64_t connections_max)
+{
+    struct rlimit limit;
+    rlim_t wanted = connections_max + DESCRIPTORS_MORE;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) {
+        return;
+    }
+    struct rlimit more = {wanted, limit.rlim_max < wanted ? wanted : limit.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &more) == 0) {
+        return;
+    }
+    more.rlim_cur = more.rlim_max = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &more);
+    log_line(LOG_LEVEL_WARN, "fewer file descriptors than connections-max wants",
+             log_number("wanted", (int64_t)wanted), log_number("limit", (int64_t)more.rlim_cur));
+}
+
+/* The signals that end the server are taken by sigwait, so they are blocked before any thread
+ * starts. */
+static void block_signals(sigset_t *ret)
+{
+    sigemptyset(ret);
+    sigaddset(ret, SIGTERM);
+    sigaddset(ret, SIGINT);
+    pthread_sigmask(SIG_BLOCK, ret, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void exit_at_once(int signal_number)
+{
+    (void)signal_number;
+    _exit(EXIT_FAILURE);
+}
+
+static err_t store_options_of(const struct config *c, struct store_options *ret,
+                              struct err_text *et)
+{
+    uint8_t random[10];
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
+        return err_set(et, ERR_IO, "no random numbers: %s", strerror(errno));
+    }
+    *ret = (struct store_options){
+        .dir = c->data,
+        .map_bytes = c->map_bytes,
+        .segment_bytes = c->segment_bytes,
+        .tail_bytes_max = c->tail_bytes_max,
+        .disk_free_min_bytes = c->disk_free_min_bytes,
+    };
+    uuid_make_v7((uint64_t)clock_us(CLOCK_REALTIME) / 1000, random, ret->new_store_id);
+    return ERR_OK;
+}
+
+int main(int argc, char **argv)
+{
+    static struct config c;
+    struct err_text et = {0};
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    err_t err = config_load(argc, argv, environ, cores < 1 ? 1 : (unsigned)cores, &c, &et);
+    if (err != ERR_OK) {
+        fprintf(stderr, "daybookd: %s\n", et.text);
+        return EXIT_USAGE;
+    }
+    log_open((enum log_level)c.log_level, (enum log_format)c.log_format, STDERR_FILENO);
+    struct store_options options;
+    switch (c.action) {
+    case CONFIG_HELP:
+        config_print_help(stdout);
+        return EXIT_SUCCESS;
+    case CONFIG_VERSION:
+        puts("daybookd " DAYBOOK_VERSION);
+        return EXIT_SUCCESS;
+    case CONFIG_VERIFY:
+    case CONFIG_REINDEX:
+        err = store_options_of(&c, &options, &et);
+        if (err == ERR_OK) {
+            return c.action == CONFIG_VERIFY ? maintenance_verify(&options)
+                                             : maintenance_reindex(&options);
+        }
+        break;
+    case CONFIG_SERVE:
+        err = serve(&c, &et);
+        break;
+    }
+    if (err != ERR_OK) {
+        fprintf(stderr, "daybookd: %s\n", et.text[0] == '\0' ? err_describe(err) : et.text);
+        return EXIT_FAILURE;
+    }
+    return EXIT_SUCCESS;
+}
+
+static err_t start_store(const struct config *c, struct app *app, struct err_text *et)
+{
+    struct store_options options;
+    err_t err = store_options_of(c, &options, et);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = store_open(&options, &app->store, et);
+    if (err != ERR_OK) {
+        struct err_text why = *et;
+        return err_set(et, err, "cannot open %s: %s%s%s", c->data, err_describe(err),
+                       why.text[0] == '\0' ? "" : ": ", why.text);
+    }
+    reply_init(app->store);
+    return ERR_OK;
+}
+
+static err_t start_http(const struct config *c, struct app *app, struct err_text *et)
+{
+    const struct http_options options = {
+        .host = c->host,
+        .port = c->port,
+        .threads = (unsigned)c->http_threads,
+        .connections_max = (unsigned)c->connections_max,
+        .connections_per_address_max = (unsigned)c->connections_per_address_max,
+        .header_bytes_max = c->header_bytes_max,
+        .body_bytes_max = c->body_bytes_max,
+        .header_timeout_s = (unsigned)c->header_timeout_s,
+        .body_timeout_s = (unsigned)c->body_timeout_s,
+        .idle_timeout_s = (unsigned)c->idle_timeout_s,
+        .handle = handle,
+        .refuse = reply_refusal,
+        .done = c->log_requests ? log_request : NULL,
+        .ctx = app,
+    };
+    return http_start(&options, &app->http, et);
+}
+
+static err_t start(const struct config *c, struct app *app, struct err_text *et)
+{
+    err_t err = start_store(c, app, et);
+    if (err != ERR_OK) {
+        return err;
+    }
+    const struct writer_options writer = {
+        .store = app->store,
+        .queue_commands_max = c->queue_commands_max,
+        .queue_bytes_max = c->queue_bytes_max,
+        .apply_interval_ms = (unsigned)c->apply_interval_ms,
+        .failed = write_failed,
+    };
+    err = writer_start(&writer, &app->writer);
+    if (err != ERR_OK) {
+        return err_set(et, err, "cannot start the writer: %s", err_describe(err));
+    }
+    return start_http(c, app, et);
+}
+
+/* A line for people; as JSON where the log is. */
+static void print_ready(const struct config *c, const struct app *app)
+{
+    char url[CONFIG_TEXT_MAX + 32];
+    bool v6 = strchr(c->host, ':') != NULL;
+    snprintf(url, sizeof url, "http://%s%s%s:%u", v6 ? "[" : "", c->host[0] == '\0' ? "*" : c->host,
+             v6 ? "]" : "", http_port(app->http));
+    char *path = realpath(c->data, NULL);
+    uint64_t position = store_position(app->store);
+    if (c->log_format == LOG_FORMAT_JSON) {
+        log_line(LOG_LEVEL_INFO, "serving", log_text("version", DAYBOOK_VERSION),
+                 log_text("data", path == NULL ? c->data : path), log_text("url", url),
+                 log_number("position", (int64_t)position));
+    } else {
+        fprintf(stderr, "daybookd %s serving %s on %s (position %" PRIu64 ")\n", DAYBOOK_VERSION,
+                path == NULL ? c->data : path, url, position);
+    }
+    free(path);
+}
+
+static err_t serve(const struct config *c, struct err_text *et)
+{
+    static struct app app;
+    sigset_t ending;
+    block_signals(&ending);
+    raise_descriptor_limit(c->connections_max);
+    app.limits = (struct app_limits){
+        .event_bytes_max = c->event_bytes_max,
+        .body_bytes_max = c->body_bytes_max,
+        .header_bytes_max = c->header_bytes_max,
+        .append_events_max = c->append_events_max,
+        .page_events_max = c->page_events_max,
+        .page_events_default = c->page_events_max < PAGE_EVENTS ? c->page_events_max : PAGE_EVENTS,
+    };
+    app.started_us = clock_us(CLOCK_MONOTONIC);
+    err_t err = start(c, &app, et);
+    if (err == ERR_OK) {
+        atomic_store(&app.ready, true);
+        print_ready(c, &app);
+        int which = 0;
+        sigwait(&ending, &which);
+        log_line(LOG_LEVEL_INFO, "stopping", log_text("signal", strsignal(which)));
+        signal(SIGTERM, exit_at_once);
+        signal(SIGINT, exit_at_once);
+        pthread_sigmask(SIG_UNBLOCK, &ending, NULL);
+    }
+    stop(&app);
+    return err;
+}
+
+/* Takes what start made, also in part. The order matters: nothing new comes in; what is queued is
+ * decided and answered; whoever resumes requests is gone before the HTTP server; the store is last.
+ */
+static void stop(struct app *app)
+{
+    atomic_store(&app->stopping, true);
+    if (app->http != NULL) {
+        http_drain(app->http);
+    }
+    api_admin_stop();
+    for (int ms = 0; app->http != NULL && http_requests_active(app->http) > 0 && ms < DRAIN_MS;
+         ms++) {
+        usleep(1000);
+    }
+    writer_stop(app->writer);
+    http_stop(app->http);
+    reply_init(NULL);
+    if (app->store != NULL) {
+        uint64_t position = store_position(app->store);
+        store_close(app->store);
+        log_line(LOG_LEVEL_INFO, "stopped", log_number("position", (int64_t)position));
+    }
+}

@@ -1,0 +1,445 @@
+/* openapi: the OpenAPI 3.1 document of this server, made once from the tables that the server runs
+ * on: routes.def, problems.def, the descriptors of the generated protobuf code, and the parameters
+ * below. */
+#include "daybook/v1/commands.pb-c.h"
+#include "daybook/v1/problems.pb-c.h"
+#include "daybook/v1/status.pb-c.h"
+#include "daybook/v1/streams.pb-c.h"
+#include "server/app.h"
+#include "server/reply.h"
+#include "server/router.h"
+
+#include <ctype.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#define DOCUMENT_BYTES_MAX ((size_t)4 << 20)
+#define SCHEMA(name)       "\"#/components/schemas/" name "\""
+
+/* ---- what the tables do not say ---- */
+
+struct parameter {
+    const char *name;
+    enum {
+        IN_PATH,
+        IN_EVENTS,
+        IN_LISTS
+    } where; /* path, or query of a read of events, or of a listing */
+    const char *schema, *description;
+};
+
+#define NAMES "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}"
+
+static const struct parameter parameters[] = {
+    {"stream", IN_PATH, "{\"type\":\"string\",\"minLength\":1}",
+     "Name of the stream, percent-encoded: 1-255 bytes of UTF-8 without control characters."},
+    {"revision", IN_PATH, "{\"type\":\"integer\",\"minimum\":1}", "Place in the stream, from 1."},
+    {"position", IN_PATH, "{\"type\":\"integer\",\"minimum\":1}",
+     "Place in the global log, from 1."},
+    {"after", IN_EVENTS, "{\"type\":[\"integer\",\"string\"],\"default\":0}",
+     "Forward: only events after this revision or position; `end`: only what comes from now on."},
+    {"before", IN_EVENTS, "{\"type\":\"integer\",\"minimum\":1}",
+     "Backward: only events before this revision or position; without it from the newest."},
+    {"direction", IN_EVENTS, "{\"enum\":[\"forward\",\"backward\"],\"default\":\"forward\"}",
+     "Which way to read."},
+    {"limit", IN_EVENTS, "{\"type\":\"integer\",\"minimum\":1}",
+     "At most this many events; a JSON page has 1000 without it."},
+    {"type", IN_EVENTS, NAMES, "Only events of this type; repeatable, any of them."},
+    {"category", IN_EVENTS, NAMES,
+     "Only events of streams of this category; repeatable, any of them."},
+    {"prefix", IN_EVENTS, NAMES,
+     "Only events of streams whose name starts with this; repeatable, any of them."},
+    {"tag", IN_EVENTS, NAMES, "Only events with this tag; repeatable, any of them."},
+    {"system", IN_EVENTS, "{\"type\":\"boolean\",\"default\":false}",
+     "Include events of the system, whose stream or type starts with `$`."},
+    {"after", IN_LISTS, "{\"type\":\"string\"}",
+     "Only names after this one in byte order: the `next` of the page before."},
+    {"limit", IN_LISTS, "{\"type\":\"integer\",\"minimum\":1,\"default\":1000}",
+     "At most this many rows."},
+    {"category", IN_LISTS, "{\"type\":\"string\"}", "Only streams of this category."},
+    {"prefix", IN_LISTS, "{\"type\":\"string\"}", "Only names that start with this."},
+    {"system", IN_LISTS, "{\"type\":\"boolean\",\"default\":false}",
+     "Include names of the system, which start with `$`."},
+};
+
+#define PARAMETERS (sizeof parameters / sizeof *parameters)
+
+/* Fields whose JSON form is not that of their protobuf type (see the comments in proto/). NULL for
+ * the message: in any. `members`: what stands in the schema instead; "" leaves the field out. */
+static const struct {
+    const char *message, *field, *members;
+} json_forms[] =
+    {
+        {NULL, "time_us", "\"time\":{\"type\":\"string\",\"format\":\"date-time\"}"},
+        {NULL, "created_time_us",
+         "\"created_time\":{\"type\":\"string\",\"format\":\"date-time\"}"},
+        {NULL, "occurred_at", "\"occurred_at\":{\"type\":\"string\",\"format\":\"date-time\"}"},
+        {NULL, "id", "\"id\":{\"type\":\"string\",\"format\":\"uuid\"}"},
+        {NULL, "store_id", "\"store_id\":{\"type\":\"string\",\"format\":\"uuid\"}"},
+        {NULL, "data",
+         "\"data\":{\"description\":\"Any JSON value, kept byte for byte; where content_type is "
+         "JSON.\"},\"data_base64\":{\"type\":\"string\",\"contentEncoding\":\"base64\","
+         "\"description\":\"The payload where content_type is not JSON.\"}"},
+        {NULL, "metadata", "\"metadata\":{\"type\":\"object\"}"},
+        {NULL, "expected_revision",
+         "\"expected_revision\":{\"oneOf\":[{\"type\":\"integer\",\"minimum\":0},{\"enum\":["
+         "\"any\",\"no_stream\",\"stream_exists\"]}],\"default\":\"any\"}"},
+        {NULL, "expected_state", ""},
+        {"Violation", "expected",
+         "\"expected\":{\"oneOf\":[{\"type\":\"integer\",\"minimum\":0},{\"enum\":[\"any\",\"no_"
+         "stream\",\"stream_exists\"]}]}"},
+        {"NameCountList", "items",
+         "\"categories\":{\"type\":\"array\",\"items\":{\"$ref\":" SCHEMA(
+             "NameCount") "}},\"types\":{\"type\":\"array\",\"items\":{\"$ref\":" SCHEMA("NameCoun"
+                                                                                         "t") "}}"},
+};
+
+/* Messages that are sent to the server: unknown fields are refused, and these are required. */
+static const struct {
+    const char *message, *closing;
+} requests[] = {
+    {"NewEvent", ",\"required\":[\"type\"],\"additionalProperties\":false"},
+    {"Append", ",\"required\":[\"events\"],\"additionalProperties\":false"},
+    {"AppendMany", ",\"required\":[\"appends\"],\"additionalProperties\":false"},
+    {"Check", ",\"required\":[\"stream\"],\"additionalProperties\":false"},
+    {"Command", ",\"minProperties\":1,\"maxProperties\":1,\"additionalProperties\":false"},
+};
+
+static const ProtobufCMessageDescriptor *const messages[] = {
+    &daybook__v1__event__descriptor,           &daybook__v1__event_batch__descriptor,
+    &daybook__v1__event_page__descriptor,      &daybook__v1__new_event__descriptor,
+    &daybook__v1__append__descriptor,          &daybook__v1__check__descriptor,
+    &daybook__v1__append_many__descriptor,     &daybook__v1__command__descriptor,
+    &daybook__v1__append_result__descriptor,   &daybook__v1__append_results__descriptor,
+    &daybook__v1__stream_info__descriptor,     &daybook__v1__stream_summary__descriptor,
+    &daybook__v1__stream_list__descriptor,     &daybook__v1__name_count__descriptor,
+    &daybook__v1__name_count_list__descriptor, &daybook__v1__violation__descriptor,
+    &daybook__v1__problem__descriptor,         &daybook__v1__status__descriptor,
+    &daybook__v1__verify_report__descriptor,
+};
+
+#define MESSAGES (sizeof messages / sizeof *messages)
+
+static pthread_once_t document_once = PTHREAD_ONCE_INIT;
+static struct buf document;
+
+static void make_document(void);
+static void put_path(struct buf *b, const struct route *routes, size_t n, size_t first);
+static void put_operation(struct buf *b, const struct route *route);
+static void put_parameters(struct buf *b, const struct route *route);
+static void put_content(struct buf *b, const char *message);
+static void put_responses(struct buf *b, const struct route *route);
+static void put_components(struct buf *b);
+static void put_schema(struct buf *b, const ProtobufCMessageDescriptor *m);
+
+void api_openapi(struct http_request *rq, struct app *app)
+{
+    pthread_once(&document_once, make_document);
+    struct buf copy;
+    buf_init(&copy, DOCUMENT_BYTES_MAX);
+    buf_put(&copy, buf_bytes(&document));
+    if (buf_status(&document) != ERR_OK) {
+        buf_done(&copy);
+        reply_error(rq, buf_status(&document), "writing the OpenAPI document");
+        return;
+    }
+    reply_body(rq, 200, ENCODING_JSON, store_position(app->store), &copy);
+}
+
+static void put_text(struct buf *b, const char *text)
+{
+    buf_put_json_string(b, bytes_of_string(text));
+}
+
+static void make_document(void)
+{
+    struct buf *b = &document;
+    size_t n;
+    const struct route *routes = router_routes(&n);
+    buf_init(b, DOCUMENT_BYTES_MAX);
+    buf_put_string(
+        b, "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"Daybook\",\"version\":\"" DAYBOOK_VERSION
+           "\",\"summary\":\"An event-sourcing database server\",\"description\":\"Every body is a "
+           "protobuf message of "
+           "proto/daybook/v1, sent as JSON or as protobuf. Positions and revisions count from 1.\","
+           "\"license\":{\"name\":\"Apache-2.0\",\"identifier\":\"Apache-2.0\"}},"
+           "\"servers\":[{\"url\":\"/\"}],\"paths\":{");
+    bool any = false;
+    for (size_t i = 0; i < n; i++) {
+        bool seen = false;
+        for (size_t j = 0; j < i; j++) {
+            seen = seen || strcmp(routes[j].path, routes[i].path) == 0;
+        }
+        if (!seen) {
+            buf_put_string(b, any ? "," : "");
+            put_path(b, routes, n, i);
+            any = true;
+        }
+    }
+    buf_put_string(b, "},\"components\":{");
+    put_components(b);
+    buf_put_string(b, "}}\n");
+}
+
+/* ---- paths ---- */
+
+static const char *method_key(enum http_method method)
+{
+    static const char *const keys[] = {
+        [HTTP_GET] = "get",         [HTTP_HEAD] = "head",   [HTTP_POST] = "post",
+        [HTTP_PUT] = "put",         [HTTP_PATCH] = "patch", [HTTP_DELETE] = "delete",
+        [HTTP_OPTIONS] = "options", [HTTP_OTHER] = "trace",
+    };
+    return keys[method];
+}
+
+static void put_path(struct buf *b, const struct route *routes, size_t n, size_t first)
+{
+    put_text(b, routes[first].path);
+    buf_put_string(b, ":{");
+    for (size_t i = first; i < n; i++) {
+        if (strcmp(routes[i].path, routes[first].path) == 0) {
+            buf_put_string(b, i == first ? "" : ",");
+            put_operation(b, &routes[i]);
+        }
+    }
+    buf_put_byte(b, '}');
+}
+
+static void put_operation(struct buf *b, const struct route *route)
+{
+    buf_put_format(b, "\"%s\":{\"operationId\":\"%s", method_key(route->method),
+                   method_key(route->method));
+    for (const char *p = route->path; *p != '\0'; p++) {
+        if (*p != '{' && *p != '}') {
+            buf_put_byte(b, isalnum((unsigned char)*p) ? (uint8_t)*p : '_');
+        }
+    }
+    buf_put_string(b, "\",\"summary\":");
+    put_text(b, route->summary);
+    buf_put_string(b, ",\"parameters\":[");
+    put_parameters(b, route);
+    buf_put_byte(b, ']');
+    if (route->request[0] != '\0') {
+        buf_put_string(b, ",\"requestBody\":{\"required\":true,\"content\":");
+        put_content(b, route->request);
+        buf_put_byte(b, '}');
+    }
+    buf_put_string(b, ",\"responses\":{");
+    put_responses(b, route);
+    buf_put_string(b, "}}");
+}
+
+/* Components of parameters are named by where and name. */
+static const char *const where_names[] = {"path", "events", "lists"};
+
+static void put_parameter_ref(struct buf *b, struct bytes name, int where, bool *first)
+{
+    for (size_t i = 0; i < PARAMETERS; i++) {
+        if ((int)parameters[i].where == where &&
+            bytes_equal(name, bytes_of_string(parameters[i].name))) {
+            buf_put_format(b, "%s{\"$ref\":\"#/components/parameters/%s_%s\"}", *first ? "" : ",",
+                           where_names[where], parameters[i].name);
+            *first = false;
+        }
+    }
+}
+
+static void put_parameters(struct buf *b, const struct route *route)
+{
+    bool first = true;
+    for (const char *p = strchr(route->path, '{'); p != NULL; p = strchr(p + 1, '{')) {
+        put_parameter_ref(b, bytes_of(p + 1, strcspn(p + 1, "}")), IN_PATH, &first);
+    }
+    int where = strcmp(route->response, "EventPage") == 0 ? IN_EVENTS : IN_LISTS;
+    for (const char *p = route->parameters; *p != '\0';) {
+        size_t n = strcspn(p, " ");
+        put_parameter_ref(b, bytes_of(p, n), where, &first);
+        p += n + strspn(p + n, " ");
+    }
+}
+
+static void put_media(struct buf *b, const char *media_type, const char *message)
+{
+    buf_put_format(b, "\"%s\":{\"schema\":{\"$ref\":" SCHEMA("%s") "}}", media_type, message);
+}
+
+/* A message in both encodings. A read is a page in JSON and a stream of events in the others. */
+static void put_content(struct buf *b, const char *message)
+{
+    bool page = strcmp(message, "EventPage") == 0;
+    buf_put_byte(b, '{');
+    put_media(b, "application/json", message);
+    buf_put_byte(b, ',');
+    if (page) {
+        put_media(b, "application/x-ndjson", "Event");
+        buf_put_byte(b, ',');
+    }
+    put_media(b, "application/x-protobuf", page ? "EventBatch" : message);
+    buf_put_byte(b, '}');
+}
+
+static void put_response(struct buf *b, const char *status, const char *description,
+                         const char *message)
+{
+    buf_put_format(b, "\"%s\":{\"description\":", status);
+    put_text(b, description);
+    buf_put_string(b, ",\"headers\":{\"Daybook-Position\":{\"$ref\":\"#/components/headers/"
+                      "Daybook-Position\"}},\"content\":");
+    if (message[0] != '\0') {
+        put_content(b, message);
+    } else {
+        buf_put_string(b, "{\"application/json\":{\"schema\":{\"type\":\"object\"}}}");
+    }
+    buf_put_byte(b, '}');
+}
+
+static void put_responses(struct buf *b, const struct route *route)
+{
+    if (route->request[0] != '\0') {
+        put_response(b, "201", "Done: on disk and visible to every read", route->response);
+        buf_put_byte(b, ',');
+        put_response(b, "200", "Done before: the same events were sent again", route->response);
+    } else {
+        put_response(b, "200", "The answer", route->response);
+    }
+    buf_put_string(b, ",\"default\":{\"$ref\":\"#/components/responses/Problem\"}");
+}
+
+/* ---- components ---- */
+
+static void put_parameter(struct buf *b, const struct parameter *p)
+{
+    buf_put_format(b, "\"%s_%s\":{\"name\":\"%s\",\"in\":\"%s\",\"schema\":%s%s,\"description\":",
+                   where_names[p->where], p->name, p->name, p->where == IN_PATH ? "path" : "query",
+                   p->schema, p->where == IN_PATH ? ",\"required\":true" : "");
+    put_text(b, p->description);
+    buf_put_byte(b, '}');
+}
+
+static void put_components(struct buf *b)
+{
+    buf_put_string(b, "\"parameters\":{");
+    for (size_t i = 0; i < PARAMETERS; i++) {
+        buf_put_string(b, i == 0 ? "" : ",");
+        put_parameter(b, &parameters[i]);
+    }
+    buf_put_string(
+        b,
+        "},\"headers\":{\"Daybook-Position\":{\"description\":\"The last committed position that "
+        "the answer "
+        "reflects.\",\"schema\":{\"type\":\"integer\",\"minimum\":0}}},"
+        "\"responses\":{\"Problem\":{\"description\":\"What was wrong (RFC 9457)\",\"content\":{");
+    put_media(b, "application/problem+json", "Problem");
+    buf_put_byte(b, ',');
+    put_media(b, "application/x-protobuf", "Problem");
+    buf_put_string(b, "}}},\"schemas\":{");
+    for (size_t i = 0; i < MESSAGES; i++) {
+        buf_put_string(b, i == 0 ? "" : ",");
+        put_schema(b, messages[i]);
+    }
+    buf_put_byte(b, '}');
+}
+
+static void put_scalar(struct buf *b, const ProtobufCFieldDescriptor *f)
+{
+    const ProtobufCMessageDescriptor *message = f->descriptor;
+    switch (f->type) {
+    case PROTOBUF_C_TYPE_BOOL:
+        buf_put_string(b, "{\"type\":\"boolean\"}");
+        return;
+    case PROTOBUF_C_TYPE_FLOAT:
+    case PROTOBUF_C_TYPE_DOUBLE:
+        buf_put_string(b, "{\"type\":\"number\"}");
+        return;
+    case PROTOBUF_C_TYPE_STRING:
+    case PROTOBUF_C_TYPE_BYTES:
+    case PROTOBUF_C_TYPE_ENUM:
+        buf_put_string(b, "{\"type\":\"string\"}");
+        return;
+    case PROTOBUF_C_TYPE_MESSAGE:
+        buf_put_format(b, "{\"$ref\":" SCHEMA("%s") "}", message->short_name);
+        return;
+    case PROTOBUF_C_TYPE_INT32:
+    case PROTOBUF_C_TYPE_SINT32:
+    case PROTOBUF_C_TYPE_SFIXED32:
+    case PROTOBUF_C_TYPE_INT64:
+    case PROTOBUF_C_TYPE_SINT64:
+    case PROTOBUF_C_TYPE_SFIXED64:
+        buf_put_string(b, "{\"type\":\"integer\"}");
+        return;
+    case PROTOBUF_C_TYPE_UINT32:
+    case PROTOBUF_C_TYPE_FIXED32:
+    case PROTOBUF_C_TYPE_UINT64:
+    case PROTOBUF_C_TYPE_FIXED64:
+        break;
+    }
+    buf_put_string(b, "{\"type\":\"integer\",\"minimum\":0}");
+}
+
+static const char *json_form(const char *message, const char *field)
+{
+    for (size_t i = 0; i < sizeof json_forms / sizeof *json_forms; i++) {
+        bool here = json_forms[i].message == NULL || strcmp(json_forms[i].message, message) == 0;
+        if (here && strcmp(json_forms[i].field, field) == 0) {
+            return json_forms[i].members;
+        }
+    }
+    return NULL;
+}
+
+/* The stable codes, as the values that a problem's type may have, and what each means. */
+static void put_problem_types(struct buf *b)
+{
+    buf_put_string(b, "\"type\":{\"type\":\"string\",\"oneOf\":[");
+    for (int i = 0; i < PROBLEM_COUNT; i++) {
+        const struct problem_row *row = reply_problem_row((enum problem)i);
+        char description[512];
+        snprintf(description, sizeof description, "%u: %s; %s", row->status, row->title, row->hint);
+        buf_put_format(b, "%s{\"const\":\"urn:daybook:problem:%s\",\"description\":",
+                       i == 0 ? "" : ",", row->code);
+        put_text(b, description);
+        buf_put_byte(b, '}');
+    }
+    buf_put_string(b, "]}");
+}
+
+static void put_field(struct buf *b, const ProtobufCMessageDescriptor *m,
+                      const ProtobufCFieldDescriptor *f)
+{
+    const char *members = json_form(m->short_name, f->name);
+    if (members != NULL) {
+        buf_put_string(b, members);
+        return;
+    }
+    if (m == &daybook__v1__problem__descriptor && strcmp(f->name, "type") == 0) {
+        put_problem_types(b);
+        return;
+    }
+    bool repeated = f->label == PROTOBUF_C_LABEL_REPEATED;
+    buf_put_format(b, "\"%s\":%s", f->name, repeated ? "{\"type\":\"array\",\"items\":" : "");
+    put_scalar(b, f);
+    buf_put_string(b, repeated ? "}" : "");
+}
+
+static void put_schema(struct buf *b, const ProtobufCMessageDescriptor *m)
+{
+    buf_put_format(b, "\"%s\":{\"type\":\"object\",\"x-protobuf-message\":\"%s\",\"properties\":{",
+                   m->short_name, m->name);
+    bool first = true;
+    for (unsigned i = 0; i < m->n_fields; i++) {
+        const char *members = json_form(m->short_name, m->fields[i].name);
+        if (members != NULL && members[0] == '\0') {
+            continue;
+        }
+        buf_put_string(b, first ? "" : ",");
+        put_field(b, m, &m->fields[i]);
+        first = false;
+    }
+    buf_put_byte(b, '}');
+    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
+        buf_put_string(b,
+                       strcmp(requests[i].message, m->short_name) == 0 ? requests[i].closing : "");
+    }
+    buf_put_byte(b, '}');
+}
