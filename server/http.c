@@ -178,7 +178,8 @@ static struct MHD_Daemon *daemon_start(struct http_loop *loop, int listen_fd)
     size_t pool = o->header_bytes_max + POOL_BYTES_BESIDES_HEADER;
     pool = pool < POOL_BYTES_MIN ? POOL_BYTES_MIN : pool;
     return MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, http_on_accept, loop, http_on_request, loop,
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, http_on_accept, loop,
+        http_on_request, loop, MHD_OPTION_EXTERNAL_LOGGER, http_on_log, loop,
         MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_MEMORY_LIMIT, pool,
         MHD_OPTION_CONNECTION_LIMIT, o->connections_max + 16, /* http_on_accept is the real one */
         MHD_OPTION_CONNECTION_TIMEOUT, o->idle_timeout_s, MHD_OPTION_NOTIFY_CONNECTION,

@@ -28,7 +28,8 @@ struct scan {
 
 static enum MHD_Result scan_header(void *cls, enum MHD_ValueKind kind, const char *name,
                                    size_t name_bytes, const char *value, size_t value_bytes);
-static const char *scan_special(struct scan *s, struct bytes name, struct bytes value);
+static const char *scan_special(struct scan *s, struct bytes name, struct bytes value,
+                                bool trimmed);
 static const char *scan_whole(const struct scan *s, const char *version);
 static const char *request_line_fault(const struct http_request *rq, const char *method,
                                       const char *version, size_t lines_bytes);
@@ -49,6 +50,7 @@ const char *http_framing_fault(struct http_request *rq, const char *method, cons
     return s.fault;
 }
 
+/* Borrowed values become the request's own, because the connection goes. */
 void http_headers_keep(struct http_request *rq)
 {
     for (size_t i = 0; i < rq->header_count; i++) {
@@ -79,7 +81,7 @@ static enum MHD_Result scan_header(void *cls, enum MHD_ValueKind kind, const cha
     } else if (!add_header(s->rq, n, v)) {
         s->fault = "the header does not fit into memory";
     } else {
-        s->fault = scan_special(s, n, v);
+        s->fault = scan_special(s, n, v, v.n != value_bytes);
     }
     return s->fault == NULL ? MHD_YES : MHD_NO;
 }
@@ -105,7 +107,7 @@ static const char *scan_length(struct scan *s, struct bytes value)
     return value.n == 0 ? "Content-Length is empty" : NULL;
 }
 
-static const char *scan_special(struct scan *s, struct bytes name, struct bytes value)
+static const char *scan_special(struct scan *s, struct bytes name, struct bytes value, bool trimmed)
 {
     if (name.n == 4 && is_named(name, "Host")) {
         s->hosts++;
@@ -121,7 +123,8 @@ static const char *scan_special(struct scan *s, struct bytes name, struct bytes 
     } else if (name.n == 17 && is_named(name, "Transfer-Encoding")) {
         s->encodings++;
         s->rq->chunked = true;
-        if (value.n != 7 || !is_named(value, "chunked")) {
+        /* With a space behind it libmicrohttpd would not take it for chunked. */
+        if (value.n != 7 || trimmed || !is_named(value, "chunked")) {
             return "Transfer-Encoding is not exactly \"chunked\"";
         }
     }
@@ -158,6 +161,11 @@ static const char *request_line_fault(const struct http_request *rq, const char 
     size_t method_bytes = strlen(method);
     if (!is_token(bytes_of(method, method_bytes))) {
         return "the method has a byte that is not allowed there";
+    }
+    for (size_t i = 0; i < rq->uri_bytes; i++) {
+        if (rq->raw_target[i] <= ' ' || rq->raw_target[i] == 0x7f) {
+            return "the request target has a space or a control byte";
+        }
     }
     if (!COUNT_BYTES) {
         return NULL;

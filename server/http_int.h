@@ -11,6 +11,7 @@
 
 #include <microhttpd.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 
 struct http_loop;
@@ -74,6 +75,7 @@ struct http_request {
     struct buf body;
 
     const char *uri; /* where libmicrohttpd has the target; only for checking the request line */
+    const uint8_t *raw_target; /* a copy */
     size_t uri_bytes;
     struct http_target target;
     const char *target_fault; /* NULL: the target could be taken apart */
@@ -163,8 +165,7 @@ void http_on_connection(void *cls, struct MHD_Connection *mhd, void **socket_con
                         enum MHD_ConnectionNotificationCode code);
 void http_conn_wait(struct conn *c, enum conn_wait what);
 void http_conns_expire(struct http_loop *loop);
-/* When the next one passes, or INT64_MAX. */
-int64_t http_conns_deadline_us(const struct http_loop *loop);
+int64_t http_conns_deadline_us(const struct http_loop *loop); /* the next one, or INT64_MAX */
 
 /* http_request.c: the way of a request; callbacks of libmicrohttpd */
 void *http_on_request_line(void *cls, const char *uri, struct MHD_Connection *mhd);
@@ -173,15 +174,14 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *mhd, const cha
                                 size_t *data_bytes, void **request);
 void http_on_completed(void *cls, struct MHD_Connection *mhd, void **request,
                        enum MHD_RequestTerminationCode why);
+void http_on_log(void *cls, const char *format, va_list args);
 /* Writes the refusal to the socket and sees to it that the connection ends. */
 void http_refuse_raw(struct http_request *rq, enum http_refusal why, const char *detail);
 void http_request_free(struct http_request *rq);
 void http_requests_free_kept(struct http_loop *loop);
 
-/* http_framing.c: what is ambiguous or forbidden in the header, or NULL. Fills headers,
- * content_length, chunked, expects_continue. */
+/* http_framing.c: what is wrong with the header, or NULL. Fills what rq has of the header. */
 const char *http_framing_fault(struct http_request *rq, const char *method, const char *version);
-/* Borrowed values become the request's own, because the connection goes. */
 void http_headers_keep(struct http_request *rq);
 
 /* http_reply.c: closes, where not even an error can be sent. */

@@ -39,6 +39,7 @@ void *http_on_request_line(void *cls, const char *uri, struct MHD_Connection *mh
         rq->dead = true;
         return rq;
     }
+    rq->raw_target = target.p;
     if (http_target_parse(&rq->arena, target, &rq->target, &rq->target_fault) == ERR_MEMORY) {
         rq->dead = true;
     }
@@ -110,6 +111,32 @@ void http_on_completed(void *cls, struct MHD_Connection *mhd, void **request,
         return;
     }
     http_request_free(rq);
+}
+
+/* Whether libmicrohttpd has the whole header and is about to ask for the first time. */
+static bool is_being_judged(const struct http_request *rq)
+{
+    return rq != NULL && rq->stage == STAGE_HEADER &&
+           MHD_get_connection_info(rq->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE) != NULL;
+}
+
+/* libmicrohttpd answers a bad Content-Length by itself, before it asks us, and with a header that
+ * is there twice. It logs the error first, so here is the moment to answer and to close its way. */
+void http_on_log(void *cls, const char *format, va_list args)
+{
+    struct http_loop *loop = cls;
+    (void)format;
+    (void)args;
+    for (int what = WAIT_FIRST_HEADER; what <= WAIT_NEXT_HEADER; what++) {
+        /* The newest first: most headers come in one piece. */
+        for (struct conn *c = loop->waits[what].tail; c != NULL; c = c->prev) {
+            if (is_being_judged(c->rq)) {
+                http_refuse_raw(c->rq, HTTP_REFUSE_FRAMING,
+                                "Content-Length is not a decimal number, or a very large one");
+                return;
+            }
+        }
+    }
 }
 
 void http_refuse_raw(struct http_request *rq, enum http_refusal why, const char *detail)
