@@ -1,6 +1,7 @@
 /* api_append: the routes that write. A handler reads and checks the body, hands the command to the
  * writer and waits; when the writer has decided, the continuation answers. */
 #include "server/codec.h"
+#include "server/etag.h"
 #include "server/json.h"
 #include "server/query.h"
 #include "server/router.h"
@@ -8,9 +9,13 @@
 
 #include <stdio.h>
 
-#define DRAFT_CHUNK_BYTES 8192
-#define ANSWER_BYTES_MAX  (64u << 20)
-#define ETAG_BYTES        24
+/* Small pieces come from malloc's thread cache, so most requests get by with one of them. */
+#define DRAFT_CHUNK_BYTES_SMALL 960
+#define DRAFT_CHUNK_BYTES_LARGE 65536
+#define SMALL_BODY_BYTES        4096
+/* One result, as it mostly is. */
+#define ANSWER_BYTES     384
+#define ANSWER_BYTES_MAX (64u << 20)
 
 /* One write on its way; lives in the request's arena, its command on the heap. */
 struct append_request {
@@ -90,8 +95,9 @@ static bool read_command(struct http_request *rq, struct app *app, enum draft_bo
     struct draft d;
     struct bytes bytes = http_body(rq);
     /* Decoded text is not longer than its source; beside it there is a struct for each event. */
-    arena_init(&arena, DRAFT_CHUNK_BYTES,
-               4 * bytes.n + app->limits.append_events_max * 1024 + DRAFT_CHUNK_BYTES);
+    arena_init(&arena,
+               bytes.n <= SMALL_BODY_BYTES ? DRAFT_CHUNK_BYTES_SMALL : DRAFT_CHUNK_BYTES_LARGE,
+               4 * bytes.n + app->limits.append_events_max * 1024 + DRAFT_CHUNK_BYTES_LARGE);
     draft_init(&d, body, &app->limits, &arena);
     bool ok =
         encoding == ENCODING_PROTOBUF ? codec_read_draft(bytes, &d) : json_read_draft(bytes, &d);
@@ -120,10 +126,14 @@ static bool complete_draft(struct http_request *rq, struct draft *d, bool *ret_f
     if (!read_expected_header(rq, d, &expected, ret_from_header)) {
         return false;
     }
-    if (d->body != DRAFT_APPEND) {
-        return !*ret_from_header ||
-               draft_reject(d, PROBLEM_INVALID_FIELD, place, "",
+    if (d->body != DRAFT_APPEND && *ret_from_header) {
+        d->root = ""; /* a header is not in the command */
+        return draft_reject(d, PROBLEM_INVALID_FIELD, (struct draft_place){-1, -1, -1},
+                            "header.If-Match",
                             "If-Match and If-None-Match are for POST to one stream's events only");
+    }
+    if (d->body != DRAFT_APPEND) {
+        return true;
     }
     struct draft_append *append = d->appends.first;
     struct bytes stream = http_path_segment(rq, 2);
@@ -241,6 +251,7 @@ static void answer_result(struct http_request *rq, struct append_request *ar, un
     const struct command *c = ar->job.command;
     struct buf body;
     buf_init(&body, ANSWER_BYTES_MAX);
+    (void)buf_reserve(&body, ANSWER_BYTES);
     if (ar->many && ar->encoding == ENCODING_PROTOBUF) {
         codec_put_append_results(&body, c);
     } else if (ar->many) {
@@ -257,10 +268,7 @@ static void answer_result(struct http_request *rq, struct append_request *ar, un
         return;
     }
     if (!ar->many) {
-        char etag[ETAG_BYTES];
-        snprintf(etag, sizeof etag, "\"%llu\"",
-                 (unsigned long long)command_result(c, 0)->last_revision);
-        http_reply_header(rq, "ETag", etag);
+        etag_set(rq, command_result(c, 0)->last_revision);
     }
     reply_body(rq, status, ar->encoding, store_position(ar->app->store), &body);
 }

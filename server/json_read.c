@@ -170,6 +170,18 @@ static int on_string(void *ctx, const unsigned char *p, size_t n)
     return on_scalar(ctx, KIND_STRING, bytes_of(p, n));
 }
 
+/* Rejects a key; its name is shown, cut between two characters. */
+static bool reject_key(struct reader *r, enum problem problem, struct bytes name, const char *text)
+{
+    size_t n = name.n > SHOWN_NAME_MAX ? SHOWN_NAME_MAX : name.n;
+    while (n > 0 && n < name.n && (name.p[n] & 0xc0) == 0x80) {
+        n--;
+    }
+    char shown[SHOWN_NAME_MAX + 1];
+    snprintf(shown, sizeof shown, "%.*s", (int)n, (const char *)name.p);
+    return reject_here(r, problem, shown, text);
+}
+
 static int on_key(void *ctx, const unsigned char *p, size_t n)
 {
     struct reader *r = ctx;
@@ -178,25 +190,20 @@ static int on_key(void *ctx, const unsigned char *p, size_t n)
     if (!read_string(r, name, token(r), &name)) {
         return 0;
     }
-    char shown[SHOWN_NAME_MAX + 1];
-    while (n > SHOWN_NAME_MAX || (n > 0 && n < name.n && (name.p[n] & 0xc0) == 0x80)) {
-        n--; /* cut between characters */
-    }
-    snprintf(shown, sizeof shown, "%.*s", (int)n, (const char *)name.p);
-    const struct json_field *fields = json_fields_of(level->context);
     unsigned bit = 1;
-    for (const struct json_field *f = fields; f->name.p != NULL; f++, bit <<= 1) {
+    for (const struct json_field *f = json_fields_of(level->context); f->name.p != NULL;
+         f++, bit <<= 1) {
         if (!bytes_equal(name, f->name)) {
             continue;
         }
         if ((level->seen & bit) != 0) {
-            return reject_here(r, PROBLEM_INVALID_FIELD, shown, "the field is there twice");
+            return reject_key(r, PROBLEM_INVALID_FIELD, name, "the field is there twice");
         }
         level->seen |= bit;
         level->field = f;
         return 1;
     }
-    return reject_here(r, PROBLEM_UNKNOWN_FIELD, shown, "there is no such field here");
+    return reject_key(r, PROBLEM_UNKNOWN_FIELD, name, "there is no such field here");
 }
 
 /* While inside data or metadata only arrays and objects are reported, and only their depth is of
@@ -485,13 +492,18 @@ static bool reject_here(struct reader *r, enum problem problem, const char *memb
     return draft_reject(r->draft, problem, r->place, member, "%s", text);
 }
 
+static bool is_between_tokens(uint8_t c)
+{
+    return c == ',' || c == ':' || c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
 /* The source of the token that is being reported: between it and the last one there is only
  * punctuation. */
 static struct bytes token(struct reader *r)
 {
     size_t at = r->last_end;
     size_t end = yajl_get_bytes_consumed(r->yajl);
-    while (at < end && strchr(" \t\r\n,:", r->body.p[at]) != NULL) {
+    while (at < end && is_between_tokens(r->body.p[at])) {
         at++;
     }
     r->last_end = end;
