@@ -183,7 +183,9 @@ static bool write_events(struct export *ex, struct daybook *db, struct daybook_e
         } else {
             ok = write_line(ex, &line);
             ex->events++;
-            progress_show(&ex->progress, ex->events, event->position, head);
+            if (progress_is_due(&ex->progress)) {
+                progress_show(&ex->progress, ex->events, event->position, head);
+            }
         }
     }
     daybook_buffer_done(&line);

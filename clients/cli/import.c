@@ -138,9 +138,11 @@ static int import_lines(struct import *im)
         if (result != CLI_OK) {
             return result;
         }
-        struct import_totals totals = import_sender_totals(im->sender);
-        progress_show(&im->progress, totals.appended + totals.duplicates,
-                      import_input_done_bytes(im->in), import_input_all_bytes(im->in));
+        if (progress_is_due(&im->progress)) {
+            struct import_totals totals = import_sender_totals(im->sender);
+            progress_show(&im->progress, totals.appended + totals.duplicates,
+                          import_input_done_bytes(im->in), import_input_all_bytes(im->in));
+        }
     }
     if (next == IMPORT_FAILED) {
         return bad_line(im, import_input_line(im->in), import_input_error(im->in));

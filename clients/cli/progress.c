@@ -21,13 +21,17 @@ void progress_start(struct progress *p, bool quiet)
     p->last_ms = p->start_ms;
 }
 
+bool progress_is_due(const struct progress *p)
+{
+    return p->shown && now_ms() - p->last_ms >= SHOW_EVERY_MS;
+}
+
 void progress_show(struct progress *p, uint64_t events, uint64_t done, uint64_t all)
 {
-    uint64_t now = p->shown ? now_ms() : 0;
-    if (!p->shown || now - p->last_ms < SHOW_EVERY_MS) {
+    if (!p->shown) {
         return;
     }
-    p->last_ms = now;
+    p->last_ms = now_ms();
     double seconds = progress_seconds(p);
     (void)fprintf(stderr, "\r%" PRIu64 " events, %.0f/s", events,
                   seconds > 0 ? (double)events / seconds : 0);

@@ -14,8 +14,9 @@ struct progress {
 
 /* Starts the clock; shows nothing where `quiet`, or where stderr is no terminal. */
 void progress_start(struct progress *p, bool quiet);
-/* Shows events, their rate, and with all > 0 the part done / all and the time left. Cheap to call.
- */
+/* Whether it is time to show it again; cheap. */
+bool progress_is_due(const struct progress *p);
+/* Shows events, their rate, and with all > 0 the part done / all and the time left. */
 void progress_show(struct progress *p, uint64_t events, uint64_t done, uint64_t all);
 /* Takes the line away. */
 void progress_clear(struct progress *p);
