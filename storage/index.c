@@ -91,7 +91,7 @@ static err_t post_positions(struct kv_txn *txn, const struct tail_list *list, si
     struct posting_block b;
     bool fresh = row->id == 0;
     if (fresh) {
-        row->id = list->positions[from];
+        row->id = names_id(list->positions[from], list->tag);
         b.n = 0;
     } else {
         err_t err = load_last_block(txn, list->kind, row->id, &b);
@@ -172,6 +172,18 @@ static err_t add_name(struct tail *t, enum name_kind kind, struct bytes name, ui
     return list == NULL ? ERR_MEMORY : tail_list_add(t, list, position, 0);
 }
 
+static err_t add_tag(struct tail *t, const struct event *event, uint32_t i)
+{
+    struct tail_list *list = tail_list_get(t, NAME_TAG, event->tags[i], 0);
+    if (list == NULL) {
+        return ERR_MEMORY;
+    }
+    if (atomic_load_explicit(&list->n, memory_order_relaxed) == 0) {
+        list->tag = i;
+    }
+    return tail_list_add(t, list, event->position, 0);
+}
+
 /* A tag that comes twice in one event counts once. */
 static bool tag_is_repeated(const struct event *event, uint32_t i)
 {
@@ -198,7 +210,7 @@ err_t index_add_event(struct tail *t, const struct event *event, uint64_t base)
     }
     for (uint32_t i = 0; i < event->tag_count && err == ERR_OK; i++) {
         if (!tag_is_repeated(event, i)) {
-            err = add_name(t, NAME_TAG, event->tags[i], event->position);
+            err = add_tag(t, event, i);
         }
     }
     return err;

@@ -1,7 +1,11 @@
 /* names: keys and rows of the directory. */
 #include "names.h"
 
+#include <assert.h>
+
 #define NAME_ROW_BYTES 24
+
+static_assert(EVENT_TAGS_MAX <= 1 << NAME_ID_TAG_BITS, "an id says which tag it is");
 
 struct bytes names_key(enum name_kind kind, struct bytes name, uint8_t *key)
 {
@@ -16,9 +20,10 @@ static err_t decode_row(struct bytes value, struct name_row *ret)
         return ERR_CORRUPT;
     }
     ret->id = bytes_get_u64le(value.p);
+    ret->first = ret->id >> NAME_ID_TAG_BITS;
     ret->count = bytes_get_u64le(value.p + 8);
     ret->last = bytes_get_u64le(value.p + 16);
-    return ret->id > 0 && ret->last >= ret->id && ret->count > 0 ? ERR_OK : ERR_CORRUPT;
+    return ret->first > 0 && ret->last >= ret->first && ret->count > 0 ? ERR_OK : ERR_CORRUPT;
 }
 
 err_t names_get(struct kv_txn *txn, enum name_kind kind, struct bytes name, struct name_row *ret)

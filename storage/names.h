@@ -1,9 +1,9 @@
 /* names: the directory: for every stream, category, type and tag its id, its number of events and
  * its last position.
  *
- * Pure functions on transactions; the caller's thread. A name's id is the position of the first
- * event that had it, so it follows from the log and never has to be handed out. Layout in
- * FORMAT.md. */
+ * Pure functions on transactions; the caller's thread. A name's id follows from the log and never
+ * has to be handed out: the position of the first event that had it, and its place among that
+ * event's tags, since one event may bring several new ones. Layout in FORMAT.md. */
 #ifndef DAYBOOK_STORAGE_NAMES_H
 #define DAYBOOK_STORAGE_NAMES_H
 
@@ -14,11 +14,20 @@ enum name_kind { NAME_STREAM, NAME_CATEGORY, NAME_TYPE, NAME_TAG, NAME_KINDS };
 
 #define NAME_KEY_BYTES_MAX (1 + EVENT_NAME_MAX)
 
+/* The low bits of an id: which of its first event's tags the name is; 0 for the other kinds. */
+#define NAME_ID_TAG_BITS 5
+
 struct name_row {
-    uint64_t id;    /* position of its first event */
+    uint64_t id;    /* names_id */
+    uint64_t first; /* position of its first event; follows from the id */
     uint64_t count; /* events; of a stream: its head revision */
     uint64_t last;  /* position of its last event */
 };
+
+static inline uint64_t names_id(uint64_t first, uint32_t tag)
+{
+    return first << NAME_ID_TAG_BITS | tag;
+}
 
 /* The row's key into key[NAME_KEY_BYTES_MAX]. */
 struct bytes names_key(enum name_kind kind, struct bytes name, uint8_t *key);

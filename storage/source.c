@@ -133,8 +133,8 @@ static err_t load_stream_block(struct source *s, uint64_t position)
     return ERR_OK; /* between two blocks: one of them is loaded */
 }
 
-/* Loads a block that holds `position`, or a neighbour of where it would be. It is in [row.id,
- * row.last]. */
+/* Loads a block that holds `position`, or a neighbour of where it would be. It is in
+ * [row.first, row.last]. */
 static err_t load_block_of(struct source *s, uint64_t position)
 {
     if (block_holds(s, position)) {
@@ -182,7 +182,7 @@ static err_t to_span(struct source *s, size_t span, size_t at)
 static err_t seek_forward(struct source *s, uint64_t position)
 {
     if (position <= s->row.last) {
-        return seek_in_blocks(s, position < s->row.id ? s->row.id : position, false);
+        return seek_in_blocks(s, position < s->row.first ? s->row.first : position, false);
     }
     for (size_t i = 0; i < s->span_count; i++) {
         size_t at = posting_search(s->spans[i].positions, s->spans[i].n, position);
@@ -201,7 +201,7 @@ static err_t seek_backward(struct source *s, uint64_t position)
                            posting_search(s->spans[i].positions, s->spans[i].n, position + 1) - 1);
         }
     }
-    if (s->row.id == 0 || position < s->row.id) {
+    if (s->row.id == 0 || position < s->row.first) {
         return ERR_END;
     }
     return seek_in_blocks(s, position > s->row.last ? s->row.last : position, true);
@@ -240,7 +240,7 @@ static err_t step_backward(struct source *s)
         return ERR_OK;
     }
     if (s->span == SOURCE_IN_BLOCK) {
-        if (s->block.positions[0] == s->row.id) {
+        if (s->block.positions[0] == s->row.first) {
             return ERR_END;
         }
         err_t err = load_neighbour(s, true);

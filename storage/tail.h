@@ -33,6 +33,7 @@ struct tail_list {
     enum name_kind kind;
     struct bytes name;
     uint64_t base;       /* of a stream: its head revision before this generation */
+    uint32_t tag;        /* of a tag: which one of its first event here it is */
     uint64_t *positions; /* ascending */
     uint16_t *prints;    /* of a stream: the fingerprints of the event ids */
     _Atomic uint32_t n;

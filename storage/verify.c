@@ -236,7 +236,7 @@ static err_t check_name(struct verifier *v, struct store_view *view, const struc
              BYTES_ARGS(name));
     }
     v->in_index[kind] += walk.within;
-    v->report->streams += kind == NAME_STREAM && said.id <= v->end;
+    v->report->streams += kind == NAME_STREAM && said.first <= v->end;
     return ERR_OK;
 }
 

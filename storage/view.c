@@ -118,7 +118,7 @@ err_t view_name(struct store_view *v, enum name_kind kind, struct bytes name,
     struct tail_span spans[TAIL_GENERATIONS_MAX];
     size_t n = tail_find(&v->tail, kind, name, spans);
     ret->count = ret->row.count;
-    ret->first_position = ret->row.id;
+    ret->first_position = ret->row.first;
     for (size_t i = 0; i < n; i++) {
         size_t from = posting_search(spans[i].positions, spans[i].n, ret->row.last + 1);
         if (ret->first_position == 0 && from < spans[i].n) {
