@@ -202,8 +202,10 @@ err_t index_add_event(struct tail *t, const struct event *event, uint64_t base)
         return ERR_MEMORY;
     }
     err_t err = tail_list_add(t, stream, event->position, record_id_print(event->id.p));
-    if (err == ERR_OK) {
-        err = add_name(t, NAME_CATEGORY, event_category(event->stream), event->position);
+    struct bytes category = event_category(event->stream);
+    /* A stream that starts with '-' is in no category: the empty text is no name. */
+    if (err == ERR_OK && category.n > 0) {
+        err = add_name(t, NAME_CATEGORY, category, event->position);
     }
     if (err == ERR_OK) {
         err = add_name(t, NAME_TYPE, event->type, event->position);

@@ -160,7 +160,7 @@ static err_t collect_names(struct store_view *v, const struct store_filter *f,
 }
 
 /* The categories that the prefixes' streams can be in: of "order-1" it is "order", of "ord" all
- * that start so. */
+ * that start so. ERR_LIMIT: too many, or the streams may be in no category. */
 static err_t collect_categories(struct store_view *v, const struct store_filter *f,
                                 struct name_set *ret)
 {
@@ -168,6 +168,9 @@ static err_t collect_categories(struct store_view *v, const struct store_filter 
     struct store_filter categories = {.prefixes = prefixes};
     for (size_t i = 0; i < f->prefix_count; i++) {
         struct bytes category = event_category(f->prefixes[i]);
+        if (category.n == 0) {
+            return ERR_LIMIT;
+        }
         if (category.n == f->prefixes[i].n) {
             prefixes[categories.prefix_count++] = category;
         } else if (ret->n < STORE_FILTER_MAX) {
