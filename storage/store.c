@@ -356,14 +356,28 @@ err_t store_open(const struct store_options *options, struct store **ret, struct
     return ERR_OK;
 }
 
+/* Applies generation after generation until a call finds nothing to do (which is not the end of the
+ * tail only where a commit has failed and its group stays open). */
+static err_t apply_all(struct store *s)
+{
+    for (;;) {
+        bool more;
+        uint64_t before = store_applied_position(s);
+        err_t err = store_apply(s, true, &more);
+        if (err != ERR_OK || (!more && store_applied_position(s) == before)) {
+            return err;
+        }
+    }
+}
+
 void store_close(struct store *s)
 {
     if (s == NULL) {
         return;
     }
-    bool more = !s->options.read_only;
-    while (more && store_apply(s, true, &more) == ERR_OK) {
-    }
+    /* What cannot be applied stays in the journal. */
+    err_t err = s->options.read_only ? ERR_OK : apply_all(s);
+    (void)err;
     free_store(s);
 }
 
@@ -433,16 +447,6 @@ static err_t clear_index(struct store *s)
         return err;
     }
     return kv_commit(txn);
-}
-
-static err_t apply_all(struct store *s)
-{
-    bool more = true;
-    err_t err = ERR_OK;
-    while (err == ERR_OK && more) {
-        err = store_apply(s, true, &more);
-    }
-    return err;
 }
 
 err_t store_reindex(struct store *s, bool (*progress)(void *ctx, uint64_t done, uint64_t total),
