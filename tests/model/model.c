@@ -1,0 +1,352 @@
+/* model: see model.h. Written to be obviously right, not fast. */
+#include "tests/model/model.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "storage/base/check.h"
+
+/* ---- names ---- */
+
+struct bytes model_stream(unsigned stream, char *ret)
+{
+    static const char *const ODD[] = {"order", "-dash", "-",   "\xc3\xbcn\xc3\xaf-1",
+                                      "o",     "a-b-c", "a-b", "order-"};
+    CHECK(stream < MODEL_STREAMS);
+    if (stream < 70) {
+        snprintf(ret, MODEL_NAME_MAX, "order-%u", stream);
+    } else if (stream < MODEL_STREAMS - 8) {
+        snprintf(ret, MODEL_NAME_MAX, "c%u-%u", stream % 5, stream);
+    } else {
+        snprintf(ret, MODEL_NAME_MAX, "%s", ODD[stream - (MODEL_STREAMS - 8)]);
+    }
+    return bytes_of_string(ret);
+}
+
+struct bytes model_type(unsigned type, char *ret)
+{
+    snprintf(ret, MODEL_NAME_MAX, "Type%u", type);
+    return bytes_of_string(ret);
+}
+
+struct bytes model_tag(unsigned tag, char *ret)
+{
+    snprintf(ret, MODEL_NAME_MAX, "tag:%u", tag);
+    return bytes_of_string(ret);
+}
+
+struct bytes model_data(uint32_t data, char *ret)
+{
+    int n =
+        snprintf(ret, MODEL_DATA_MAX, "{\"n\":%" PRIu32 ",\"x\":\"%.*s\"}", data, (int)(data % 61),
+                 "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefgh");
+    return bytes_of(ret, (size_t)n);
+}
+
+/* ---- lifecycle ---- */
+
+void model_init(struct model *m)
+{
+    *m = (struct model){0};
+}
+
+void model_done(struct model *m)
+{
+    for (unsigned i = 0; i < MODEL_STREAMS; i++) {
+        free(m->streams[i].positions);
+    }
+    free(m->events);
+    *m = (struct model){0};
+}
+
+static void *grown(void *p, size_t n, size_t *cap, size_t size)
+{
+    if (n < *cap) {
+        return p;
+    }
+    *cap = *cap == 0 ? 64 : *cap * 2;
+    p = realloc(p, *cap * size);
+    CHECK(p != NULL);
+    return p;
+}
+
+static void append_event(struct model *m, const struct model_event *event, int64_t time_us)
+{
+    struct model_stream_state *s = &m->streams[event->stream];
+    m->events = grown(m->events, m->n, &m->cap, sizeof *m->events);
+    s->positions = grown(s->positions, s->n, &s->cap, sizeof *s->positions);
+    m->events[m->n] = *event;
+    m->events[m->n].revision = s->n + 1;
+    m->events[m->n].time_us = time_us;
+    s->positions[s->n++] = ++m->n;
+}
+
+/* ---- deciding ---- */
+
+/* The position of the event with this id in this stream, 0: none. */
+static uint64_t find_id(const struct model *m, unsigned stream, uint64_t id)
+{
+    const struct model_stream_state *s = &m->streams[stream];
+    for (size_t i = 0; i < s->n; i++) {
+        if (m->events[s->positions[i] - 1].id == id) {
+            return s->positions[i];
+        }
+    }
+    return 0;
+}
+
+static enum verdict blame(struct plan *p, size_t append, size_t event, enum verdict verdict)
+{
+    p->fault_append = append;
+    p->fault_event = event;
+    return verdict;
+}
+
+/* An id that comes twice for one stream in the command. */
+static bool has_twins(struct plan *p)
+{
+    for (size_t i = 0; i < p->event_count; i++) {
+        for (size_t k = 0; k < i; k++) {
+            const struct model_event *a = &p->events[i], *b = &p->events[k];
+            if (a->id_given && b->id_given && a->id == b->id && a->stream == b->stream) {
+                size_t append = 0;
+                while (i >= p->appends[append].first + p->appends[append].n) {
+                    append++;
+                }
+                blame(p, append, i - p->appends[append].first, VERDICT_ID_REUSED);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* NONE: all of the append's events are new; DUPLICATE: all are there, in this order. */
+static enum verdict judge_append(const struct model *m, struct plan *p, size_t append)
+{
+    size_t found = 0, n = p->appends[append].n;
+    bool in_order = true;
+    uint64_t first = 0, last = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct model_event *e = &p->events[p->appends[append].first + i];
+        uint64_t position = e->id_given ? find_id(m, e->stream, e->id) : 0;
+        if (position == 0) {
+            continue;
+        }
+        const struct model_event *stored = &m->events[position - 1];
+        if (stored->type != e->type || stored->data != e->data) {
+            return blame(p, append, i, VERDICT_ID_REUSED);
+        }
+        in_order = in_order && position > last;
+        first = found++ == 0 ? position : first;
+        last = position;
+    }
+    if (found == 0) {
+        return VERDICT_NONE;
+    }
+    if (found < n || !in_order) {
+        return VERDICT_PARTIAL_DUPLICATE;
+    }
+    p->results[append] = (struct append_result){m->events[first - 1].revision,
+                                                m->events[last - 1].revision, first, last, true};
+    return VERDICT_DUPLICATE;
+}
+
+static enum verdict judge_ids(const struct model *m, struct plan *p)
+{
+    size_t duplicates = 0, mixed = SIZE_MAX;
+    if (has_twins(p)) {
+        return VERDICT_ID_REUSED;
+    }
+    for (size_t i = 0; i < p->append_count; i++) {
+        enum verdict verdict = judge_append(m, p, i);
+        if (verdict == VERDICT_ID_REUSED) {
+            return verdict;
+        }
+        duplicates += verdict == VERDICT_DUPLICATE;
+        mixed = verdict == VERDICT_PARTIAL_DUPLICATE && mixed == SIZE_MAX ? i : mixed;
+    }
+    if (mixed == SIZE_MAX && duplicates == 0) {
+        return VERDICT_NONE;
+    }
+    if (duplicates == p->append_count) {
+        return VERDICT_DUPLICATE;
+    }
+    return blame(p, mixed == SIZE_MAX ? 0 : mixed, 0, VERDICT_PARTIAL_DUPLICATE);
+}
+
+static void expect(struct plan *p, unsigned stream, struct expectation expected, uint64_t head)
+{
+    bool met = expected.kind == EXPECT_ANY || (expected.kind == EXPECT_NO_STREAM && head == 0) ||
+               (expected.kind == EXPECT_STREAM_EXISTS && head > 0) ||
+               (expected.kind == EXPECT_REVISION && head == expected.revision);
+    if (!met) {
+        p->violations[p->violation_count].stream = stream;
+        p->violations[p->violation_count].expected = expected;
+        p->violations[p->violation_count++].actual = head;
+    }
+}
+
+static void judge_expectations(const struct model *m, struct plan *p)
+{
+    uint64_t heads[MODEL_STREAMS];
+    for (unsigned i = 0; i < MODEL_STREAMS; i++) {
+        heads[i] = m->streams[i].n;
+    }
+    for (size_t i = 0; i < p->append_count; i++) {
+        expect(p, p->appends[i].stream, p->appends[i].expected, heads[p->appends[i].stream]);
+        heads[p->appends[i].stream] += p->appends[i].n;
+    }
+    for (size_t i = 0; i < p->check_count; i++) {
+        unsigned stream = p->checks[i].stream;
+        expect(p, stream, p->checks[i].expected, m->streams[stream].n);
+    }
+}
+
+static void accept(struct model *m, struct plan *p)
+{
+    for (size_t i = 0; i < p->append_count; i++) {
+        uint64_t head = m->streams[p->appends[i].stream].n, n = p->appends[i].n;
+        p->results[i] = (struct append_result){head + 1, head + n, m->n + 1, m->n + n, false};
+        for (size_t k = 0; k < n; k++) {
+            append_event(m, &p->events[p->appends[i].first + k], m->last_time_us);
+        }
+    }
+}
+
+void model_decide(struct model *m, struct plan *p, int64_t now_us)
+{
+    m->last_time_us = now_us > m->last_time_us ? now_us : m->last_time_us;
+    p->violation_count = 0;
+    p->verdict = judge_ids(m, p);
+    if (p->verdict != VERDICT_NONE) {
+        return;
+    }
+    judge_expectations(m, p);
+    if (p->violation_count > 0) {
+        p->verdict = VERDICT_WRONG_EXPECTED_REVISION;
+        return;
+    }
+    p->verdict = VERDICT_COMMITTED;
+    accept(m, p);
+}
+
+/* ---- reading ---- */
+
+static bool is_in(struct bytes name, const struct bytes *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (bytes_equal(names[i], name)) {
+            return true;
+        }
+    }
+    return n == 0;
+}
+
+static bool has_prefix(struct bytes name, const struct bytes *prefixes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (bytes_have_prefix(name, prefixes[i])) {
+            return true;
+        }
+    }
+    return n == 0;
+}
+
+static bool has_tag(unsigned tags, const struct bytes *names, size_t n)
+{
+    char name[MODEL_NAME_MAX];
+    for (unsigned i = 0; i < MODEL_TAGS; i++) {
+        if ((tags >> i & 1) != 0 && is_in(model_tag(i, name), names, n)) {
+            return true;
+        }
+    }
+    return n == 0;
+}
+
+bool model_matches(const struct model *m, uint64_t position, const struct store_filter *f)
+{
+    const struct model_event *e = &m->events[position - 1];
+    char stream_text[MODEL_NAME_MAX], type_text[MODEL_NAME_MAX];
+    struct bytes stream = model_stream(e->stream, stream_text);
+    return is_in(model_type(e->type, type_text), f->types, f->type_count) &&
+           is_in(event_category(stream), f->categories, f->category_count) &&
+           has_prefix(stream, f->prefixes, f->prefix_count) &&
+           has_tag(e->tags, f->tags, f->tag_count);
+}
+
+uint64_t model_head(const struct model *m, unsigned stream, uint64_t position)
+{
+    const struct model_stream_state *s = &m->streams[stream];
+    size_t n = s->n;
+    while (n > 0 && s->positions[n - 1] > position) {
+        n--;
+    }
+    return n;
+}
+
+/* ---- listing ---- */
+
+static void count_name(struct model_name *names, size_t *n, struct bytes name)
+{
+    for (size_t i = 0; i < *n; i++) {
+        if (bytes_equal(bytes_of_string(names[i].name), name)) {
+            names[i].events++;
+            return;
+        }
+    }
+    if (name.n > 0) {
+        CHECK(*n < MODEL_STREAMS);
+        memcpy(names[*n].name, name.p, name.n);
+        names[*n].name[name.n] = '\0';
+        names[(*n)++].events = 1;
+    }
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const struct model_name *)a)->name, ((const struct model_name *)b)->name);
+}
+
+static void count_event(const struct model_event *e, enum store_names kind,
+                        struct model_name *names, size_t *n)
+{
+    char text[MODEL_NAME_MAX];
+    switch (kind) {
+    case STORE_STREAMS:
+        count_name(names, n, model_stream(e->stream, text));
+        break;
+    case STORE_CATEGORIES:
+        count_name(names, n, event_category(model_stream(e->stream, text)));
+        break;
+    case STORE_TYPES:
+        count_name(names, n, model_type(e->type, text));
+        break;
+    case STORE_TAGS:
+        for (unsigned tag = 0; tag < MODEL_TAGS; tag++) {
+            if ((e->tags >> tag & 1) != 0) {
+                count_name(names, n, model_tag(tag, text));
+            }
+        }
+        break;
+    }
+}
+
+size_t model_list(const struct model *m, const struct store_list_query *q, uint64_t position,
+                  struct model_name ret[MODEL_STREAMS])
+{
+    size_t all = 0, n = 0;
+    for (uint64_t i = 0; i < position; i++) {
+        count_event(&m->events[i], q->kind, ret, &all);
+    }
+    for (size_t i = 0; i < all; i++) {
+        struct bytes name = bytes_of_string(ret[i].name);
+        if (bytes_have_prefix(name, q->prefix) && bytes_compare(name, q->after) > 0) {
+            ret[n++] = ret[i];
+        }
+    }
+    qsort(ret, n, sizeof *ret, compare_names);
+    return n;
+}

@@ -1,0 +1,632 @@
+/* Random operations on a store (appends of all kinds, reads, listings, apply steps, reopening,
+ * crashes, reindex, verify), compared with the model. DAYBOOK_TEST_SEED=n repeats a run,
+ * DAYBOOK_TEST_OPS=n says how long it is. The tail and the segments are so small that freezing,
+ * rolling and recycling happen all the time; every few thousand operations a new store is begun
+ * with other sizes. */
+#include "storage/names.h"
+#include "tests/model/model.h"
+#include "tests/unit/support.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define OPS_DEFAULT   5000
+#define OPS_PER_STORE 2500
+#define GROUP_MAX     4
+#define VIEWS_MAX     3
+#define PLANS_KEPT    32
+#define NAMES_MAX     3
+
+struct run {
+    uint64_t random;
+    uint64_t next_id;
+    uint32_t next_data;
+    int64_t now_us;
+    struct test_dir dir;
+    struct store_options options;
+    struct store *store;
+    struct model model;
+    struct plan plans[PLANS_KEPT]; /* sent before, to be sent again */
+    size_t plan_count;
+    struct store_view *views[VIEWS_MAX]; /* held while the store changes; may be NULL */
+};
+
+static bool chance(struct run *r, unsigned percent)
+{
+    return test_below(&r->random, 100) < percent;
+}
+
+static unsigned below(struct run *r, uint64_t limit)
+{
+    return (unsigned)test_below(&r->random, limit);
+}
+
+/* ---- making plans ---- */
+
+/* A few streams get most of the events. */
+static unsigned random_stream(struct run *r)
+{
+    return chance(r, 60) ? below(r, 6) : below(r, MODEL_STREAMS);
+}
+
+static struct expectation random_expectation(struct run *r, unsigned stream)
+{
+    uint64_t head = r->model.streams[stream].n;
+    switch (below(r, 8)) {
+    case 0:
+        return TEST_NO_STREAM;
+    case 1:
+        return TEST_EXISTS;
+    case 2:
+        return TEST_AT(below(r, head + 3));
+    case 3:
+    case 4:
+        return TEST_AT(head);
+    default:
+        return TEST_ANY;
+    }
+}
+
+static void random_event(struct run *r, unsigned stream, struct model_event *ret)
+{
+    const struct model_stream_state *s = &r->model.streams[stream];
+    if (s->n > 0 && chance(r, 6)) {
+        *ret = r->model.events[s->positions[below(r, s->n)] - 1];
+        ret->id_given = true;
+        ret->data += chance(r, 20);
+        return;
+    }
+    *ret = (struct model_event){.stream = stream,
+                                .type = below(r, MODEL_TYPES),
+                                .tags = chance(r, 50) ? below(r, 1u << MODEL_TAGS) : 0,
+                                .data = r->next_data++,
+                                .id = r->next_id++,
+                                .id_given = chance(r, 60)};
+    /* The same id in another stream is another event; twice in one command it is a mistake. */
+    if (chance(r, 2) && r->model.n > 0) {
+        ret->id = r->model.events[below(r, r->model.n)].id;
+        ret->id_given = true;
+    }
+}
+
+static void random_plan(struct run *r, struct plan *p)
+{
+    *p = (struct plan){.append_count = chance(r, 80) ? 1 : 1 + below(r, PLAN_APPENDS_MAX),
+                       .check_count = chance(r, 85) ? 0 : below(r, PLAN_CHECKS_MAX + 1)};
+    for (size_t i = 0; i < p->append_count; i++) {
+        unsigned stream = i > 0 && chance(r, 20) ? p->appends[0].stream : random_stream(r);
+        p->appends[i].stream = stream;
+        p->appends[i].expected = random_expectation(r, stream);
+        p->appends[i].first = p->event_count;
+        p->appends[i].n = 1 + below(r, PLAN_EVENTS_MAX / PLAN_APPENDS_MAX);
+        for (size_t k = 0; k < p->appends[i].n; k++) {
+            random_event(r, stream, &p->events[p->event_count++]);
+        }
+    }
+    for (size_t i = 0; i < p->check_count; i++) {
+        p->checks[i].stream = random_stream(r);
+        p->checks[i].expected = random_expectation(r, p->checks[i].stream);
+    }
+}
+
+static void next_plan(struct run *r, struct plan *p)
+{
+    if (r->plan_count > 0 && chance(r, 8)) {
+        *p = r->plans[below(r, r->plan_count < PLANS_KEPT ? r->plan_count : PLANS_KEPT)];
+        for (size_t i = 0; i < p->event_count; i++) { /* those the server makes are always new */
+            p->events[i].id = p->events[i].id_given ? p->events[i].id : r->next_id++;
+        }
+    } else {
+        random_plan(r, p);
+        r->plans[r->plan_count++ % PLANS_KEPT] = *p;
+    }
+}
+
+/* ---- committing ---- */
+
+static void add_event(struct command *c, const struct model_event *e)
+{
+    char type[MODEL_NAME_MAX], data[MODEL_DATA_MAX], tags[MODEL_TAGS][MODEL_NAME_MAX];
+    struct bytes items[MODEL_TAGS];
+    uint8_t id[UUID_BYTES];
+    test_id(e->id, id);
+    struct event_draft draft = {.id = bytes_of(id, UUID_BYTES),
+                                .id_given = e->id_given,
+                                .type = model_type(e->type, type),
+                                .data = model_data(e->data, data),
+                                .tags = items};
+    for (unsigned tag = 0; tag < MODEL_TAGS; tag++) {
+        if ((e->tags >> tag & 1) != 0) {
+            items[draft.tag_count] = model_tag(tag, tags[draft.tag_count]);
+            draft.tag_count++;
+        }
+    }
+    assert_int_equal(command_add_event(c, &draft), ERR_OK);
+}
+
+static struct command *command_of(const struct plan *p)
+{
+    char name[MODEL_NAME_MAX];
+    struct command *c = test_command();
+    for (size_t i = 0; i < p->append_count; i++) {
+        struct bytes stream = model_stream(p->appends[i].stream, name);
+        assert_int_equal(command_add_append(c, stream, p->appends[i].expected), ERR_OK);
+        for (size_t k = 0; k < p->appends[i].n; k++) {
+            add_event(c, &p->events[p->appends[i].first + k]);
+        }
+    }
+    for (size_t i = 0; i < p->check_count; i++) {
+        struct bytes stream = model_stream(p->checks[i].stream, name);
+        assert_int_equal(command_add_check(c, stream, p->checks[i].expected), ERR_OK);
+    }
+    return c;
+}
+
+static void compare_results(const struct command *c, const struct plan *p)
+{
+    for (size_t i = 0; i < p->append_count; i++) {
+        const struct append_result *got = command_result(c, i), *want = &p->results[i];
+        assert_int_equal(got->first_revision, want->first_revision);
+        assert_int_equal(got->last_revision, want->last_revision);
+        assert_int_equal(got->first_position, want->first_position);
+        assert_int_equal(got->last_position, want->last_position);
+        assert_int_equal(got->duplicate, want->duplicate);
+    }
+}
+
+static void compare_violations(const struct command *c, const struct plan *p)
+{
+    char name[MODEL_NAME_MAX];
+    assert_int_equal(command_violations(c), p->violation_count);
+    for (size_t i = 0; i < p->violation_count; i++) {
+        const struct violation *got = command_violation(c, i);
+        assert_true(bytes_equal(got->stream, model_stream(p->violations[i].stream, name)));
+        assert_int_equal(got->expected.kind, p->violations[i].expected.kind);
+        assert_int_equal(got->actual, p->violations[i].actual);
+    }
+}
+
+static void compare_verdict(const struct command *c, const struct plan *p)
+{
+    assert_int_equal(command_verdict(c), p->verdict);
+    switch (p->verdict) {
+    case VERDICT_COMMITTED:
+    case VERDICT_DUPLICATE:
+        compare_results(c, p);
+        break;
+    case VERDICT_WRONG_EXPECTED_REVISION:
+        compare_violations(c, p);
+        break;
+    case VERDICT_ID_REUSED:
+    case VERDICT_PARTIAL_DUPLICATE:
+        assert_int_equal(command_fault_append(c), p->fault_append);
+        assert_int_equal(command_fault_event(c), p->fault_event);
+        break;
+    case VERDICT_NONE:
+    case VERDICT_STREAM_DELETED:
+    case VERDICT_FAILED:
+        fail();
+    }
+}
+
+static void op_commit(struct run *r)
+{
+    struct plan plans[GROUP_MAX];
+    struct command *commands[GROUP_MAX];
+    size_t n = chance(r, 60) ? 1 : 1 + below(r, GROUP_MAX);
+    r->now_us += (int64_t)below(r, 1000) - 100;
+    for (size_t i = 0; i < n; i++) {
+        next_plan(r, &plans[i]);
+        commands[i] = command_of(&plans[i]);
+    }
+    test_commit_group(r->store, commands, n, r->now_us);
+    for (size_t i = 0; i < n; i++) {
+        model_decide(&r->model, &plans[i], r->now_us);
+        compare_verdict(commands[i], &plans[i]);
+        command_free(commands[i]);
+    }
+    assert_int_equal(store_position(r->store), r->model.n);
+}
+
+/* ---- reading ---- */
+
+/* A held view or a new one; *ret_own: to be closed by the caller. */
+static struct store_view *random_view(struct run *r, bool *ret_own)
+{
+    struct store_view *v = r->views[below(r, VIEWS_MAX)];
+    *ret_own = v == NULL;
+    if (v == NULL) {
+        assert_int_equal(store_view_open(r->store, &v), ERR_OK);
+        assert_int_equal(store_view_position(v), r->model.n);
+    }
+    return v;
+}
+
+static void compare_event(const struct run *r, const struct store_record *record)
+{
+    char name[MODEL_DATA_MAX];
+    struct event event;
+    uint8_t id[UUID_BYTES];
+    const struct model_event *want = &r->model.events[record->position - 1];
+    assert_int_equal(store_record_decode(record, &event), ERR_OK);
+    assert_int_equal(event.position, record->position);
+    assert_int_equal(event.revision, want->revision);
+    assert_int_equal(event.time_us, want->time_us);
+    assert_true(bytes_equal(event.stream, model_stream(want->stream, name)));
+    assert_true(bytes_equal(event.type, model_type(want->type, name)));
+    assert_true(bytes_equal(event.data, model_data(want->data, name)));
+    test_id(want->id, id);
+    assert_true(bytes_equal(event.id, bytes_of(id, UUID_BYTES)));
+    assert_int_equal(event.tag_count, __builtin_popcount(want->tags));
+}
+
+struct names {
+    char text[NAMES_MAX][MODEL_NAME_MAX];
+    struct bytes items[NAMES_MAX];
+    size_t n;
+};
+
+static void random_names(struct run *r, enum name_kind kind, struct names *ret)
+{
+    ret->n = chance(r, 60) ? 0 : 1 + below(r, NAMES_MAX);
+    for (size_t i = 0; i < ret->n; i++) {
+        struct bytes name = model_stream(below(r, MODEL_STREAMS), ret->text[i]);
+        switch (kind) {
+        case NAME_STREAM: /* a prefix */
+            name.n = 1 + below(r, name.n);
+            break;
+        case NAME_CATEGORY:
+            name = event_category(name);
+            break;
+        case NAME_TYPE:
+            name = model_type(below(r, MODEL_TYPES + 1), ret->text[i]);
+            break;
+        case NAME_TAG:
+            name = model_tag(below(r, MODEL_TAGS + 1), ret->text[i]);
+            break;
+        case NAME_KINDS:
+            fail();
+        }
+        ret->items[i] = name;
+    }
+}
+
+/* The next position that a log read shall give, 0: the end. */
+static uint64_t next_match(const struct run *r, const struct store_query *q, uint64_t place,
+                           uint64_t end)
+{
+    for (;;) {
+        if (q->backward) {
+            place = place == 0 || place > end + 1 ? end : place - 1;
+        } else {
+            place = place < end ? place + 1 : 0;
+        }
+        if (place == 0 || model_matches(&r->model, place, &q->filter)) {
+            return place;
+        }
+    }
+}
+
+static void compare_log(struct run *r, struct store_view *v, const struct store_query *q)
+{
+    struct store_read *read;
+    struct store_record record;
+    uint64_t end = store_view_position(v), want = next_match(r, q, q->from, end);
+    unsigned limit = chance(r, 15) ? UINT32_MAX : below(r, 40);
+    assert_int_equal(store_read_open(v, q, &read), ERR_OK);
+    for (unsigned i = 0; i < limit && want != 0; i++) {
+        assert_int_equal(store_read_next(read, &record), ERR_OK);
+        assert_int_equal(record.position, want);
+        assert_int_equal(store_read_place(read), want);
+        compare_event(r, &record);
+        want = q->backward && want == 1 ? 0 : next_match(r, q, want, end);
+    }
+    if (want == 0) {
+        assert_int_equal(store_read_next(read, &record), ERR_END);
+        uint64_t last = q->from > end ? q->from : end;
+        assert_int_equal(store_read_place(read), q->backward ? 1 : last);
+    }
+    store_read_close(read);
+}
+
+static void op_read_log(struct run *r)
+{
+    bool own;
+    struct names types, categories, prefixes, tags;
+    struct store_view *v = random_view(r, &own);
+    random_names(r, NAME_TYPE, &types);
+    random_names(r, NAME_CATEGORY, &categories);
+    random_names(r, NAME_STREAM, &prefixes);
+    random_names(r, NAME_TAG, &tags);
+    struct store_query q = {.backward = chance(r, 50),
+                            .from = chance(r, 30) ? 0 : below(r, store_view_position(v) + 3),
+                            .filter = {.types = types.items,
+                                       .type_count = types.n,
+                                       .categories = categories.items,
+                                       .category_count = categories.n,
+                                       .prefixes = prefixes.items,
+                                       .prefix_count = prefixes.n,
+                                       .tags = tags.items,
+                                       .tag_count = tags.n}};
+    bool empty = false; /* the empty category is no name */
+    for (size_t i = 0; i < categories.n; i++) {
+        empty = empty || categories.items[i].n == 0;
+    }
+    if (!empty) {
+        compare_log(r, v, &q);
+    }
+    if (own) {
+        store_view_close(v);
+    }
+}
+
+static void compare_stream(struct run *r, struct store_view *v, unsigned stream,
+                           const struct store_query *q)
+{
+    struct store_read *read;
+    struct store_record record;
+    const struct model_stream_state *s = &r->model.streams[stream];
+    uint64_t head = model_head(&r->model, stream, store_view_position(v)), place = q->from;
+    err_t err = store_read_open(v, q, &read);
+    assert_int_equal(err, head == 0 ? ERR_NOT_FOUND : ERR_OK);
+    if (head == 0) {
+        return;
+    }
+    for (;;) {
+        if (q->backward) {
+            place = place == 0 || place > head + 1 ? head : place - 1;
+        } else {
+            place = place < head ? place + 1 : 0;
+        }
+        if (place == 0) {
+            break;
+        }
+        char type[MODEL_NAME_MAX];
+        uint64_t position = s->positions[place - 1];
+        struct bytes name = model_type(r->model.events[position - 1].type, type);
+        if (q->filter.type_count == 0 || bytes_equal(q->filter.types[0], name)) {
+            assert_int_equal(store_read_next(read, &record), ERR_OK);
+            assert_int_equal(record.position, position);
+            assert_int_equal(store_read_place(read), place);
+            compare_event(r, &record);
+        }
+        if (q->backward && place == 1) {
+            break;
+        }
+    }
+    assert_int_equal(store_read_next(read, &record), ERR_END);
+    store_read_close(read);
+}
+
+static void op_read_stream(struct run *r)
+{
+    bool own;
+    char name[MODEL_NAME_MAX], type_text[MODEL_NAME_MAX];
+    unsigned stream = random_stream(r);
+    struct store_view *v = random_view(r, &own);
+    struct bytes type = model_type(below(r, MODEL_TYPES), type_text);
+    uint64_t head = model_head(&r->model, stream, store_view_position(v));
+    struct store_query q = {.stream = model_stream(stream, name),
+                            .backward = chance(r, 50),
+                            .from = chance(r, 20) ? 0 : below(r, head + 3),
+                            .filter = {.types = &type, .type_count = chance(r, 30)}};
+    compare_stream(r, v, stream, &q);
+    struct store_stream_info info;
+    err_t err = store_get_stream(v, q.stream, &info);
+    assert_int_equal(err, head == 0 ? ERR_NOT_FOUND : ERR_OK);
+    if (head > 0) {
+        uint64_t first = r->model.streams[stream].positions[0];
+        assert_int_equal(info.head_revision, head);
+        assert_int_equal(info.created_position, first);
+        assert_int_equal(info.created_time_us, r->model.events[first - 1].time_us);
+    }
+    if (own) {
+        store_view_close(v);
+    }
+}
+
+static void op_get(struct run *r)
+{
+    bool own;
+    char name[MODEL_NAME_MAX];
+    struct store_view *v = random_view(r, &own);
+    struct store_record record;
+    uint64_t end = store_view_position(v), position = below(r, end + 2);
+    err_t err = store_get_event(v, position, &record);
+    assert_int_equal(err, position == 0 || position > end ? ERR_NOT_FOUND : ERR_OK);
+    if (err == ERR_OK) {
+        compare_event(r, &record);
+    }
+    unsigned stream = random_stream(r);
+    uint64_t head = model_head(&r->model, stream, end), revision = below(r, head + 2);
+    err = store_get_stream_event(v, model_stream(stream, name), revision, &record);
+    assert_int_equal(err, revision == 0 || revision > head ? ERR_NOT_FOUND : ERR_OK);
+    if (err == ERR_OK) {
+        assert_int_equal(record.position, r->model.streams[stream].positions[revision - 1]);
+        compare_event(r, &record);
+    }
+    if (own) {
+        store_view_close(v);
+    }
+}
+
+static void op_list(struct run *r)
+{
+    static struct model_name want[MODEL_STREAMS];
+    bool own;
+    char prefix[MODEL_NAME_MAX], after[MODEL_NAME_MAX];
+    struct store_view *v = random_view(r, &own);
+    struct store_name_list list;
+    struct store_list_query q = {.kind = (enum store_names)below(r, 4), .limit = 1 + below(r, 120)};
+    if (chance(r, 40)) {
+        q.prefix = model_stream(below(r, MODEL_STREAMS), prefix);
+        q.prefix.n = below(r, q.prefix.n + 1);
+    }
+    if (chance(r, 40)) {
+        q.after = model_stream(below(r, MODEL_STREAMS), after);
+    }
+    size_t n = model_list(&r->model, &q, store_view_position(v), want);
+    assert_int_equal(store_list_names(v, &q, &list), ERR_OK);
+    assert_int_equal(list.n, n < q.limit ? n : q.limit);
+    assert_int_equal(list.end, n <= q.limit);
+    for (size_t i = 0; i < list.n; i++) {
+        assert_true(bytes_equal(list.items[i].name, bytes_of_string(want[i].name)));
+        assert_int_equal(list.items[i].events, want[i].events);
+    }
+    store_name_list_done(&list);
+    if (own) {
+        store_view_close(v);
+    }
+}
+
+/* ---- the store's life ---- */
+
+static void drop_views(struct run *r)
+{
+    for (size_t i = 0; i < VIEWS_MAX; i++) {
+        store_view_close(r->views[i]);
+        r->views[i] = NULL;
+    }
+}
+
+static void op_hold_view(struct run *r)
+{
+    size_t i = below(r, VIEWS_MAX);
+    store_view_close(r->views[i]);
+    r->views[i] = NULL;
+    if (chance(r, 70)) {
+        assert_int_equal(store_view_open(r->store, &r->views[i]), ERR_OK);
+    }
+}
+
+static void op_apply(struct run *r)
+{
+    bool more = true, flush = chance(r, 40);
+    for (unsigned steps = 1 + below(r, 4); steps > 0 && more; steps--) {
+        assert_int_equal(store_apply(r->store, flush, &more), ERR_OK);
+    }
+    if (chance(r, 30)) {
+        assert_int_equal(store_prepare(r->store), ERR_OK);
+    }
+}
+
+static void check_facts(struct run *r)
+{
+    struct store_stats stats;
+    uint64_t streams = 0;
+    for (unsigned i = 0; i < MODEL_STREAMS; i++) {
+        streams += r->model.streams[i].n > 0;
+    }
+    assert_int_equal(store_get_stats(r->store, &stats), ERR_OK);
+    assert_int_equal(stats.position, r->model.n);
+    assert_int_equal(stats.streams, streams);
+    assert_true(stats.applied_position <= stats.position);
+}
+
+/* Times go on from the last event's. */
+static void take_over(struct run *r)
+{
+    r->store = test_open_with(&r->options);
+    r->model.last_time_us = r->model.n == 0 ? 0 : r->model.events[r->model.n - 1].time_us;
+    check_facts(r);
+}
+
+static void op_reopen(struct run *r)
+{
+    drop_views(r);
+    store_close(r->store);
+    take_over(r);
+}
+
+static void op_crash(struct run *r)
+{
+    struct test_dir copy;
+    drop_views(r);
+    test_dir_crash(&r->dir, &copy);
+    store_close(r->store);
+    test_dir_remove(&r->dir);
+    r->dir = copy;
+    take_over(r);
+}
+
+static void op_verify(struct run *r)
+{
+    test_verify_clean(r->store, r->model.n);
+}
+
+static void op_reindex(struct run *r)
+{
+    drop_views(r);
+    assert_int_equal(store_reindex(r->store, NULL, NULL), ERR_OK);
+    check_facts(r);
+    test_verify_clean(r->store, r->model.n);
+}
+
+static const struct {
+    void (*run)(struct run *r);
+    unsigned weight; /* of 1000 */
+} OPS[] = {{op_commit, 480}, {op_read_log, 140}, {op_read_stream, 110}, {op_get, 80},
+           {op_list, 40},    {op_apply, 90},     {op_hold_view, 40},    {op_reopen, 8},
+           {op_crash, 6},    {op_verify, 4},     {op_reindex, 2}};
+
+static void random_op(struct run *r)
+{
+    unsigned pick = below(r, 1000);
+    for (size_t i = 0; i < sizeof OPS / sizeof *OPS; i++) {
+        if (pick < OPS[i].weight) {
+            OPS[i].run(r);
+            return;
+        }
+        pick -= OPS[i].weight;
+    }
+}
+
+static void start(struct run *r)
+{
+    test_dir_make(&r->dir);
+    r->options = test_options(&r->dir);
+    r->options.tail_bytes_max = (uint64_t)(16 + below(r, 400)) << 10;
+    r->options.segment_bytes = (uint64_t)(16 + below(r, 40)) * 4096;
+    r->now_us = TEST_TIME_US;
+    r->plan_count = 0;
+    model_init(&r->model);
+    r->store = test_open_with(&r->options);
+}
+
+static void finish(struct run *r)
+{
+    op_reopen(r);
+    op_verify(r);
+    store_close(r->store);
+    model_done(&r->model);
+    test_dir_remove(&r->dir);
+}
+
+/* Whatever happens to it, the store answers what the model answers. */
+static void test_store_behaves_like_the_model(void **state)
+{
+    (void)state;
+    static struct run r;
+    const char *text = getenv("DAYBOOK_TEST_OPS");
+    unsigned long ops = text == NULL ? OPS_DEFAULT : strtoul(text, NULL, 10);
+    r = (struct run){.random = test_seed(), .next_id = 1};
+    for (unsigned long done = 0; done < ops;) {
+        start(&r);
+        for (unsigned long n = 0; n < OPS_PER_STORE && done < ops; n++, done++) {
+            random_op(&r);
+        }
+        finish(&r);
+    }
+    print_message("DAYBOOK_TEST_OPS=%lu\n", ops);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_store_behaves_like_the_model),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
