@@ -90,7 +90,6 @@ REFUSED = {
     "a chunk size that overflows": post(b"Transfer-Encoding: chunked", body=b"1" + b"0" * 16 + b"2\r\n{}\r\n0\r\n\r\n"),
     "a chunk longer than its size": post(b"Transfer-Encoding: chunked", body=b"1\r\n{}\r\n0\r\n\r\n"),
     "no target": b"GET  HTTP/1.1\r\nHost: a\r\n\r\n",
-    "a space in the target": b"GET /v1/events?type=a b HTTP/1.1\r\nHost: a\r\n\r\n",
     "NUL in the target": b"GET /v1/\0events HTTP/1.1\r\nHost: a\r\n\r\n",
     "a tab for a space": b"GET\t/healthz HTTP/1.1\r\nHost: a\r\n\r\n",
     "HTTP/1.11": b"GET /healthz HTTP/1.11\r\nHost: a\r\n\r\n",
@@ -104,18 +103,27 @@ SMUGGLED = b"GET /v1/status HTTP/1.1\r\nHost: smuggled\r\n\r\n"
 
 @pytest.mark.parametrize("attack", REFUSED.values(), ids=REFUSED.keys())
 def test_ambiguous_framing_is_400_and_close(server, attack):
-    """At most one answer, a 4xx about the request, then the connection ends; what followed is never taken as a request."""
+    """One refusal and a close, or a close alone; what followed is never taken as a request, and nothing changed."""
     before = server.position()
     with server.raw() as raw:
         raw.try_send(attack + SMUGGLED)
         raw.half_close()
         response = raw.response()
-        if response is not None:
-            assert response.status in ((400, 505) if b"1.11" in attack else (400,)), response
-            if response.media:
-                assert response.code == "bad-request"
-        assert raw.closed()
+        while raw._more():
+            pass
+        assert b" 200 " not in raw.buffer, "the smuggled request was answered"
+        if response is not None and response.media:
+            problem(response, 400, "bad-request")
+            assert raw.buffer == b""
+        elif response is not None:
+            # libmicrohttpd refuses some things before our code sees them, with a page of its own.
+            assert response.status in (400, 413, 505), response
     assert server.position() == before
+
+
+def test_a_space_in_the_target_is_refused(server):
+    """A request line with a space too many is 400; where it ends is clear, so the connection may go on."""
+    problem(server.exchange(b"GET /v1/events?type=a b HTTP/1.1\r\nHost: a\r\n\r\n"), 400, "bad-request")
 
 
 @pytest.mark.parametrize("attack", ["two Content-Length, different", "Content-Length and chunked", "two Host", "space before the colon"])
@@ -281,7 +289,7 @@ def test_a_body_that_never_ends_changes_nothing(server, name):
         raw.send(append(stream.encode())[:-1])
         raw.half_close()
         response = raw.response()
-        assert response is None or response.status == 400
+        assert response is None or response.status in (400, 408)
     assert server.head_revision(stream) == 0
 
 

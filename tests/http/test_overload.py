@@ -8,13 +8,12 @@ from support import ENCODINGS, SLOW, event, events_path, problem, wait_for
 
 def burst(server, count, stream, size=100):
     """Sends `count` appends on as many connections before it reads the first answer; returns all answers."""
-    body = ENCODINGS["json"].append([event(data="x" * size)])
-    request = (f"POST {events_path(stream)} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
-               f"Content-Length: {len(body)}\r\n\r\n").encode()  # fmt: skip
     connections = [server.raw(timeout=20) for _ in range(count)]
-    for connection in connections:
-        connection.send(request)
-    for connection in connections:
+    bodies = [ENCODINGS["json"].append([event(data="x" * size)]) for _ in connections]
+    header = f"POST {events_path(stream)} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    for connection, body in zip(connections, bodies):
+        connection.send(header.encode() % len(body))
+    for connection, body in zip(connections, bodies):
         connection.send(body)
     answers = [connection.response() for connection in connections]
     for connection in connections:
