@@ -64,11 +64,6 @@ static void generation_release(struct tail_generation *g)
     }
 }
 
-static struct tail_generation *active(struct tail *t)
-{
-    return t->generations[t->count - 1];
-}
-
 /* ---- lifecycle ---- */
 
 err_t tail_init(struct tail *t, uint64_t next, size_t bytes_max)
@@ -84,6 +79,7 @@ err_t tail_init(struct tail *t, uint64_t next, size_t bytes_max)
     if (t->generations[0] == NULL) {
         return ERR_MEMORY;
     }
+    t->active = t->generations[0];
     t->count = 1;
     return ERR_OK;
 }
@@ -135,8 +131,8 @@ static size_t ripe_bytes(const struct tail *t)
 bool tail_is_ripe(struct tail *t)
 {
     pthread_rwlock_rdlock(&t->lock);
-    bool ripe = t->count > 1 || active(t)->n >= TAIL_EVENTS_MAX / 2 ||
-                atomic_load(&active(t)->bytes) >= ripe_bytes(t);
+    bool ripe = t->count > 1 || t->active->n >= TAIL_EVENTS_MAX / 2 ||
+                atomic_load(&t->active->bytes) >= ripe_bytes(t);
     pthread_rwlock_unlock(&t->lock);
     return ripe;
 }
@@ -144,29 +140,30 @@ bool tail_is_ripe(struct tail *t)
 static err_t freeze_locked(struct tail *t)
 {
     t->freeze_wanted = false;
-    if (active(t)->n == 0) {
+    if (t->active->n == 0) {
         return ERR_OK;
     }
     if (t->count == TAIL_GENERATIONS_MAX) {
         return ERR_FULL;
     }
-    struct tail_generation *g = generation_new(active(t)->first + active(t)->n);
+    struct tail_generation *g = generation_new(t->active->first + t->active->n);
     if (g == NULL) {
         return ERR_MEMORY;
     }
     t->generations[t->count++] = g;
+    t->active = g;
     return ERR_OK;
 }
 
 static err_t open_group_locked(struct tail *t, size_t events, size_t bytes)
 {
     CHECK(!t->group_open && events <= TAIL_EVENTS_MAX);
-    size_t all = bytes_locked(t), mine = atomic_load(&active(t)->bytes);
+    size_t all = bytes_locked(t), mine = atomic_load(&t->active->bytes);
     if (all >= t->bytes_max) {
         return ERR_FULL;
     }
     bool full =
-        active(t)->n + events > TAIL_EVENTS_MAX || (mine > 0 && mine + bytes > ripe_bytes(t));
+        t->active->n + events > TAIL_EVENTS_MAX || (mine > 0 && mine + bytes > ripe_bytes(t));
     if (full || t->freeze_wanted) {
         err_t err = freeze_locked(t);
         if (err != ERR_OK) {
@@ -195,7 +192,7 @@ void tail_close_group(struct tail *t, uint64_t committed)
 
 uint8_t *tail_reserve(struct tail *t, size_t n)
 {
-    struct tail_generation *g = active(t);
+    struct tail_generation *g = t->active;
     struct tail_chunk *c = g->chunks;
     if (c == NULL || c->size - c->used < n) {
         size_t size = n > CHUNK_BYTES ? n : CHUNK_BYTES;
@@ -211,10 +208,12 @@ uint8_t *tail_reserve(struct tail *t, size_t n)
 
 void tail_add(struct tail *t, const uint8_t *record, size_t size)
 {
-    struct tail_generation *g = active(t);
-    CHECK(g->n < TAIL_EVENTS_MAX && record == g->chunks->bytes + g->chunks->used);
+    struct tail_generation *g = t->active;
+    uint32_t n = atomic_load_explicit(&g->n, memory_order_relaxed);
+    CHECK(n < TAIL_EVENTS_MAX && record == g->chunks->bytes + g->chunks->used);
     g->chunks->used += size;
-    g->records[g->n++] = record;
+    g->records[n] = record;
+    atomic_store_explicit(&g->n, n + 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&g->bytes, size + sizeof record, memory_order_relaxed);
 }
 
@@ -223,7 +222,7 @@ void tail_add(struct tail *t, const uint8_t *record, size_t size)
 struct tail_list *tail_list_get(struct tail *t, enum name_kind kind, struct bytes name,
                                 uint64_t base)
 {
-    struct tail_generation *g = active(t);
+    struct tail_generation *g = t->active;
     struct tail_list *list = map_get(&g->names[kind], name);
     if (list != NULL) {
         return list;
@@ -274,7 +273,7 @@ err_t tail_list_add(struct tail *t, struct tail_list *list, uint64_t position, u
     uint32_t n = atomic_load_explicit(&list->n, memory_order_relaxed);
     CHECK(n == 0 || list->positions[n - 1] < position);
     if (n == list->cap) {
-        err_t err = list_grow(active(t), list, n);
+        err_t err = list_grow(t->active, list, n);
         if (err != ERR_OK) {
             return err;
         }

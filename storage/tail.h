@@ -43,7 +43,7 @@ struct tail_list {
 struct tail_generation {
     _Atomic unsigned references;
     uint64_t first;          /* position of its first event */
-    uint32_t n;              /* events; the writer's */
+    _Atomic uint32_t n;      /* events; only the writer changes it */
     const uint8_t **records; /* TAIL_EVENTS_MAX of them, by position - first */
     struct tail_chunk *chunks;
     struct arena lists; /* the lists, their names and arrays */
@@ -56,6 +56,9 @@ struct tail {
     struct tail_generation *generations[TAIL_GENERATIONS_MAX]; /* oldest first; the last is active
                                                                 */
     size_t count;
+    /* The last one again. The writer uses it outside the lock while a group is open: nobody changes
+     * it then, whereas the row moves when the applier drops the oldest. */
+    struct tail_generation *active;
     size_t bytes_max;
     bool group_open;    /* the writer has put in what is not committed yet */
     bool freeze_wanted; /* the applier asked while a group was open */
