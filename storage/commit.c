@@ -297,8 +297,8 @@ static err_t judge(struct committer *w, struct command *c)
  * longer. */
 static void add_part(struct committer *w, uint8_t *p, size_t n)
 {
-    struct iovec *last = &w->parts[w->part_count - 1];
-    if (w->part_count > 0 && (uint8_t *)last->iov_base + last->iov_len == p) {
+    struct iovec *last = w->part_count == 0 ? NULL : &w->parts[w->part_count - 1];
+    if (last != NULL && (uint8_t *)last->iov_base + last->iov_len == p) {
         last->iov_len += n;
         return;
     }
