@@ -7,6 +7,7 @@
 #include "daybook/v1/status.pb-c.h"
 #include "server/app.h"
 #include "server/log.h"
+#include "server/query.h"
 #include "server/reply.h"
 #include "server/router.h"
 
@@ -126,8 +127,10 @@ static void put_message(struct buf *b, const ProtobufCMessage *message)
 
 void api_status(struct http_request *rq, struct app *app)
 {
+    const struct query_parameter none[] = {{0}};
     enum encoding encoding;
-    if (!reply_negotiate(rq, OFFER(ENCODING_JSON) | OFFER(ENCODING_PROTOBUF), &encoding)) {
+    if (!query_read(rq, none) ||
+        !reply_negotiate(rq, OFFER(ENCODING_JSON) | OFFER(ENCODING_PROTOBUF), &encoding)) {
         return;
     }
     char version[] = DAYBOOK_VERSION;
@@ -157,8 +160,10 @@ void api_status(struct http_request *rq, struct app *app)
 
 void api_verify(struct http_request *rq, struct app *app)
 {
+    const struct query_parameter none[] = {{0}};
     enum encoding encoding;
-    if (!reply_negotiate(rq, OFFER(ENCODING_JSON) | OFFER(ENCODING_PROTOBUF), &encoding)) {
+    if (!query_read(rq, none) ||
+        !reply_negotiate(rq, OFFER(ENCODING_JSON) | OFFER(ENCODING_PROTOBUF), &encoding)) {
         return;
     }
     struct verify *v = calloc(1, sizeof *v);

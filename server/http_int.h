@@ -136,6 +136,7 @@ struct http_loop {
     struct conn_list waits[WAIT_COUNT];
     struct request_list pending, suspended; /* by waiting_since_us */
     size_t requests;                        /* in use */
+    struct http_request *newest;            /* of which a request line came last, or NULL */
     struct http_request *free_requests;
     size_t free_count;
     _Atomic(struct http_request *) completed; /* any thread pushes; a stack through next_completed
@@ -175,12 +176,11 @@ enum MHD_Result http_on_request(void *cls, struct MHD_Connection *mhd, const cha
 void http_on_completed(void *cls, struct MHD_Connection *mhd, void **request,
                        enum MHD_RequestTerminationCode why);
 void http_on_log(void *cls, const char *format, va_list args);
-/* Writes the refusal to the socket and sees to it that the connection ends. */
 void http_refuse_raw(struct http_request *rq, enum http_refusal why, const char *detail);
 void http_request_free(struct http_request *rq);
 void http_requests_free_kept(struct http_loop *loop);
 
-/* http_framing.c: what is wrong with the header, or NULL. Fills what rq has of the header. */
+/* http_framing.c: what is wrong with the header, or NULL */
 const char *http_framing_fault(struct http_request *rq, const char *method, const char *version);
 void http_headers_keep(struct http_request *rq);
 

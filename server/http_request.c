@@ -31,7 +31,7 @@ void *http_on_request_line(void *cls, const char *uri, struct MHD_Connection *mh
     if (rq == NULL) {
         return NULL; /* http_on_request closes it */
     }
-    c->rq = rq;
+    c->rq = loop->newest = rq;
     rq->uri = uri;
     rq->uri_bytes = strlen(uri);
     struct bytes target;
@@ -120,13 +120,27 @@ static bool is_being_judged(const struct http_request *rq)
            MHD_get_connection_info(rq->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE) != NULL;
 }
 
+/* Whether libmicrohttpd's memory for the connection is used up; what is put in is never looked at.
+ */
+static bool is_full(const struct http_request *rq)
+{
+    return rq != NULL && rq->stage == STAGE_HEADER &&
+           MHD_set_connection_value(rq->mhd, MHD_COOKIE_KIND, "", "") == MHD_NO;
+}
+
 /* libmicrohttpd answers a bad Content-Length by itself, before it asks us, and with a header that
- * is there twice. It logs the error first, so here is the moment to answer and to close its way. */
+ * is there twice; likewise a header that does not fit into its memory. It logs the error first, so
+ * here is the moment to answer with a problem document and to close its way. */
 void http_on_log(void *cls, const char *format, va_list args)
 {
     struct http_loop *loop = cls;
     (void)format;
     (void)args;
+    if (is_full(loop->newest)) {
+        http_refuse_raw(loop->newest, HTTP_REFUSE_HEADER_TOO_LARGE,
+                        "the header does not fit into header-bytes-max");
+        return;
+    }
     for (int what = WAIT_FIRST_HEADER; what <= WAIT_NEXT_HEADER; what++) {
         /* The newest first: most headers come in one piece. */
         for (struct conn *c = loop->waits[what].tail; c != NULL; c = c->prev) {
@@ -139,6 +153,7 @@ void http_on_log(void *cls, const char *format, va_list args)
     }
 }
 
+/* Writes the refusal to the socket and sees to it that the connection ends. */
 void http_refuse_raw(struct http_request *rq, enum http_refusal why, const char *detail)
 {
     const struct http_options *o = &rq->loop->http->options;
@@ -163,6 +178,7 @@ void http_request_free(struct http_request *rq)
         rq->context_free(rq->context);
     }
     loop->requests--;
+    loop->newest = loop->newest == rq ? NULL : loop->newest;
     if (loop->free_count >= REQUESTS_KEPT_MAX) {
         arena_done(&rq->arena);
         buf_done(&rq->body);

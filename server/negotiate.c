@@ -1,4 +1,4 @@
-/* negotiate: one pass over Accept, keeping for each media type its most specific range. */
+/* negotiate: for each media type its most specific range in Accept, and the best of these. */
 #include "server/negotiate.h"
 
 #include <strings.h>
@@ -9,9 +9,9 @@ static const struct {
     const char *name;
     enum encoding encoding;
 } media_types[] = {
-    {"application/json", ENCODING_JSON},         {"application/problem+json", ENCODING_JSON},
-    {"application/x-ndjson", ENCODING_NDJSON},   {"application/x-protobuf", ENCODING_PROTOBUF},
-    {"application/protobuf", ENCODING_PROTOBUF}, {"text/event-stream", ENCODING_SSE},
+    {"application/json", ENCODING_JSON},           {"application/x-ndjson", ENCODING_NDJSON},
+    {"application/x-protobuf", ENCODING_PROTOBUF}, {"application/protobuf", ENCODING_PROTOBUF},
+    {"text/event-stream", ENCODING_SSE},
 };
 
 #define MEDIA_TYPES (sizeof media_types / sizeof *media_types)
@@ -35,7 +35,7 @@ static bool read_range(struct bytes text, struct range *ret);
 static bool read_quality(struct bytes text, unsigned *ret);
 static unsigned specificity_of(struct bytes range, const char *media_type);
 static bool is_better(const struct match *a, const struct match *b);
-static void match_all(struct bytes accept, struct match matches[MEDIA_TYPES]);
+static struct match match_one(struct bytes accept, const char *media_type);
 static bool text_is(struct bytes text, const char *wanted);
 
 const char *negotiate_media_type(enum encoding encoding)
@@ -55,14 +55,20 @@ const char *negotiate_media_type(enum encoding encoding)
 
 bool negotiate_accept(struct bytes accept, unsigned offered, enum encoding *ret)
 {
-    struct match matches[MEDIA_TYPES];
-    match_all(accept, matches);
-    struct match best = {0};
+    /* An encoding with two names is as welcome as the more exactly named of them. */
+    struct match matches[ENCODING_COUNT] = {0};
     for (size_t i = 0; i < MEDIA_TYPES; i++) {
-        bool is_offered = (offered & OFFER(media_types[i].encoding)) != 0;
-        if (is_offered && matches[i].quality > 0 && is_better(&matches[i], &best)) {
-            best = matches[i];
-            *ret = media_types[i].encoding;
+        struct match m = match_one(accept, media_types[i].name);
+        struct match *of_encoding = &matches[media_types[i].encoding];
+        if (m.specificity > of_encoding->specificity) {
+            *of_encoding = m;
+        }
+    }
+    struct match best = {0};
+    for (unsigned e = 0; e < ENCODING_COUNT; e++) {
+        if ((offered & OFFER(e)) != 0 && matches[e].quality > 0 && is_better(&matches[e], &best)) {
+            best = matches[e];
+            *ret = (enum encoding)e;
         }
     }
     return best.specificity > 0;
@@ -72,6 +78,7 @@ bool negotiate_only_protobuf(struct bytes accept)
 {
     enum encoding ignored;
     return !negotiate_accept(accept, OFFER(ENCODING_JSON), &ignored) &&
+           match_one(accept, "application/problem+json").quality == 0 &&
            negotiate_accept(accept, OFFER(ENCODING_PROTOBUF), &ignored);
 }
 
@@ -95,22 +102,21 @@ bool negotiate_content_type(struct bytes content_type, enum encoding *ret)
            text_is(range.media, "application/protobuf");
 }
 
-static void match_all(struct bytes accept, struct match matches[MEDIA_TYPES])
+static struct match match_one(struct bytes accept, const char *media_type)
 {
-    memset(matches, 0, MEDIA_TYPES * sizeof *matches);
+    struct match found = {0};
     struct bytes rest = accept.n == 0 ? BYTES_LITERAL("*/*") : accept;
     for (size_t order = 0; rest.n > 0; order++) {
         struct range range;
         if (!read_range(next_item(&rest, ','), &range)) {
             continue;
         }
-        for (size_t i = 0; i < MEDIA_TYPES; i++) {
-            unsigned specificity = specificity_of(range.media, media_types[i].name);
-            if (specificity > matches[i].specificity) {
-                matches[i] = (struct match){specificity, range.quality, order};
-            }
+        unsigned specificity = specificity_of(range.media, media_type);
+        if (specificity > found.specificity) {
+            found = (struct match){specificity, range.quality, order};
         }
     }
+    return found;
 }
 
 static bool is_better(const struct match *a, const struct match *b)

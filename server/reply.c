@@ -186,7 +186,8 @@ void reply_body(struct http_request *rq, unsigned status, enum encoding encoding
         return;
     }
     set_position(rq, position);
-    http_reply(rq, status, take_body->n == 0 ? NULL : negotiate_media_type(encoding), take_body);
+    bool has_body = status != 204 && status != 304;
+    http_reply(rq, status, has_body ? negotiate_media_type(encoding) : NULL, take_body);
 }
 
 void reply_stream(struct http_request *rq, enum encoding encoding, uint64_t position,

@@ -104,7 +104,11 @@ static bool path_matches(const struct route *route, const struct bytes *segments
         return false;
     }
     for (size_t i = 0; i < n; i++) {
-        if (route->segments[i].p != NULL && !bytes_equal(route->segments[i], segments[i])) {
+        bool parameter = route->segments[i].p == NULL;
+        /* A slash at the end makes another path; inside, an empty name is for the handler to
+         * refuse. */
+        if (parameter ? i == n - 1 && segments[i].n == 0
+                      : !bytes_equal(route->segments[i], segments[i])) {
             return false;
         }
     }
