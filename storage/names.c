@@ -10,7 +10,9 @@ static_assert(EVENT_TAGS_MAX <= 1 << NAME_ID_TAG_BITS, "an id says which tag it 
 struct bytes names_key(enum name_kind kind, struct bytes name, uint8_t *key)
 {
     key[0] = (uint8_t)kind;
-    memcpy(key + 1, name.p, name.n);
+    if (name.n > 0) {
+        memcpy(key + 1, name.p, name.n);
+    }
     return bytes_of(key, 1 + name.n);
 }
 
