@@ -64,12 +64,22 @@ def pytest_runtest_makereport(item):
 
 
 @pytest.fixture(scope="module")
-def server(request):
-    """One server for a whole file, on a fresh store; the file's SERVER_FLAGS are its flags. Tests share it, so each
-    uses stream names of its own (see `name`)."""
+def module_server(request):
+    """One server for a whole file, on a fresh store; the file's SERVER_FLAGS are its flags."""
     server = support.Server(flags=getattr(request.module, "SERVER_FLAGS", ()))
     yield server
     server.close()
+
+
+@pytest.fixture
+def server(module_server):
+    """The file's server. Tests share it, so each uses stream names of its own (see `name`). A test during which it dies
+    has failed; the next one gets it back."""
+    if module_server.process is None:
+        module_server.start()
+    yield module_server
+    if module_server.process is not None and module_server.process.poll() is not None:
+        module_server.wait_exit()
 
 
 @pytest.fixture

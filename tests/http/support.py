@@ -489,14 +489,18 @@ class Server:
             body = json.dumps(body).encode()
         if body is not None and not any(h.lower() == "content-type" for h in headers):
             headers["Content-Type"] = JSON
-        kept = getattr(self.local, "connection", None)
+        kept, self.local.connection = getattr(self.local, "connection", None), None
         if kept is not None and kept.port == self.port:
             try:
-                return self._exchange(kept, method, path, body, headers, check)
+                response = self._exchange(kept, method, path, body, headers, check)
+                self.local.connection = kept
+                return response
             except (http.client.RemoteDisconnected, ConnectionError):
                 kept.close()  # a kept connection may have timed out meanwhile; once more on a new one
-        self.local.connection = self.connect()
-        return self._exchange(self.local.connection, method, path, body, headers, check)
+        connection = self.connect()
+        response = self._exchange(connection, method, path, body, headers, check)
+        self.local.connection = connection
+        return response
 
     @staticmethod
     def _exchange(connection, method, path, body, headers, check):

@@ -70,8 +70,8 @@ def test_refused_bytes_tell_the_position_too(server):
 
 
 @pytest.fixture(scope="module")
-def document(server):
-    response = server.get("/v1/openapi.json")
+def document(module_server):
+    response = module_server.get("/v1/openapi.json")
     assert (response.status, response.media) == (200, JSON)
     return response.json
 
