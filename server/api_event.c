@@ -24,8 +24,8 @@ static void answer_missing(struct http_request *rq, struct store_view *v,
 
 void api_read_stream_event(struct http_request *rq, struct app *app)
 {
-    struct event_place place = {.stream = http_path_segment(rq, 2)};
-    if (read_place(rq, place, 4, &place)) {
+    struct event_place place = {.stream = BYTES_NONE};
+    if (query_stream(rq, &place.stream) && read_place(rq, place, 4, &place)) {
         handle_event(rq, app, &place);
     }
 }
@@ -106,6 +106,7 @@ static void answer_event(struct http_request *rq, const struct store_record *rec
         return;
     }
     etag_set(rq, number);
+    http_reply_header(rq, "Vary", "Accept");
     http_reply_header(rq, "Cache-Control", "public, max-age=31536000, immutable");
     if (etag_is_known(rq, number)) {
         buf_done(&body);

@@ -44,8 +44,7 @@ static void handle_read(struct http_request *rq, struct app *app, bool of_stream
 static bool read_options(struct http_request *rq, bool of_stream, struct read_options *o);
 static bool check_options(struct http_request *rq, const struct reader *r,
                           const struct read_options *o);
-static void set_query(struct http_request *rq, struct reader *r, const struct read_options *o,
-                      bool of_stream);
+static void set_query(struct reader *r, const struct read_options *o, struct bytes stream);
 static err_t read_first(struct reader *r, const struct read_options *o, uint64_t *ret_head);
 static err_t read_some(struct reader *r, struct store_read *read, size_t bytes_max);
 static err_t put_record(struct reader *r, const struct store_record *record);
@@ -69,12 +68,13 @@ static void handle_read(struct http_request *rq, struct app *app, bool of_stream
 {
     struct read_options o;
     struct reader r = {.app = app};
+    struct bytes stream = BYTES_NONE;
     unsigned offered = OFFER(ENCODING_JSON) | OFFER(ENCODING_NDJSON) | OFFER(ENCODING_PROTOBUF);
-    if (!read_options(rq, of_stream, &o) || !reply_negotiate(rq, offered, &r.encoding) ||
-        !check_options(rq, &r, &o)) {
+    if ((of_stream && !query_stream(rq, &stream)) || !read_options(rq, of_stream, &o) ||
+        !reply_negotiate(rq, offered, &r.encoding) || !check_options(rq, &r, &o)) {
         return;
     }
-    set_query(rq, &r, &o, of_stream);
+    set_query(&r, &o, stream);
     buf_init(&r.out, OUT_BYTES_MAX);
     uint64_t head = 0;
     err_t err = read_first(&r, &o, &head);
@@ -133,10 +133,8 @@ static bool check_options(struct http_request *rq, const struct reader *r,
     return true;
 }
 
-static void set_query(struct http_request *rq, struct reader *r, const struct read_options *o,
-                      bool of_stream)
+static void set_query(struct reader *r, const struct read_options *o, struct bytes stream)
 {
-    struct bytes stream = of_stream ? http_path_segment(rq, 2) : BYTES_NONE;
     r->query = (struct store_query){
         .stream = stream,
         .backward = o->backward,

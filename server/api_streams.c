@@ -44,8 +44,8 @@ void api_stream_info(struct http_request *rq, struct app *app)
     static const struct query_parameter none[] = {{NULL, QUERY_FLAG, NULL}};
     enum encoding encoding;
     struct store_view *v;
-    struct bytes stream = http_path_segment(rq, 2);
-    if (!query_read(rq, none) ||
+    struct bytes stream;
+    if (!query_stream(rq, &stream) || !query_read(rq, none) ||
         !reply_negotiate(rq, OFFER(ENCODING_JSON) | OFFER(ENCODING_PROTOBUF), &encoding)) {
         return;
     }
@@ -67,6 +67,7 @@ void api_stream_info(struct http_request *rq, struct app *app)
         return;
     }
     etag_set(rq, info.head_revision);
+    http_reply_header(rq, "Vary", "Accept");
     if (etag_is_known(rq, info.head_revision)) {
         etag_reply_not_modified(rq, position);
         return;

@@ -39,6 +39,18 @@ bool query_read(struct http_request *rq, const struct query_parameter *parameter
     return true;
 }
 
+bool query_stream(struct http_request *rq, struct bytes *ret)
+{
+    struct bytes stream = http_path_segment(rq, 2);
+    if (!event_name_is_valid(stream)) {
+        reply_problem_detail(rq, PROBLEM_INVALID_NAME, "stream",
+                             "the stream of the path is no valid name");
+        return false;
+    }
+    *ret = stream;
+    return true;
+}
+
 bool query_parse(enum query_kind kind, struct bytes value, void *ret, char detail[QUERY_DETAIL_MAX])
 {
     switch (kind) {

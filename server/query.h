@@ -40,6 +40,10 @@ struct query_parameter {
  * replies 400, naming it, and returns false. `parameters` ends with one whose name is NULL. */
 bool query_read(struct http_request *rq, const struct query_parameter *parameters);
 
+/* The {stream} of the path, which is segment 2. Where it is no name it replies 400 and returns
+ * false. */
+bool query_stream(struct http_request *rq, struct bytes *ret);
+
 /* Reads one value; false with the reason in `detail`. */
 bool query_parse(enum query_kind kind, struct bytes value, void *ret,
                  char detail[QUERY_DETAIL_MAX]);
