@@ -408,6 +408,14 @@ static void fail_all(struct command **commands, size_t n, err_t err)
     }
 }
 
+/* Nobody shall take for true what was decided before the write failed. */
+static void forget_all(struct command **commands, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        commands[i]->verdict = VERDICT_NONE;
+    }
+}
+
 static err_t decide(struct committer *w, struct command **commands, size_t n, int64_t time_us)
 {
     for (size_t i = 0; i < n; i++) {
@@ -509,6 +517,7 @@ err_t store_commit(struct store *s, struct command **commands, size_t n, int64_t
         } else if (err == ERR_OK) {
             err = run_group(s->committer, commands + done, taken, now_us);
             if (err != ERR_OK) {
+                forget_all(commands + done, taken);
                 return err;
             }
         } else {
