@@ -22,7 +22,7 @@ struct test_dir {
     char path[TEST_PATH_MAX];
 };
 
-/* A fresh, empty directory below TMPDIR (/tmp). */
+/* A fresh, empty directory below TMPDIR, by default in memory where that is roomy, else in /tmp. */
 void test_dir_make(struct test_dir *d);
 /* Removes it with all that is in it. */
 void test_dir_remove(struct test_dir *d);
