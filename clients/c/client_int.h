@@ -25,6 +25,7 @@ struct daybook_transfer {
     curl_off_t moved;    /* bytes in both directions so far */
     bool running;        /* it is on the multi */
     bool paused;
+    bool headed;      /* the answer's header came to its end */
     bool overflow;    /* the body is over its maximum, or there is no memory for it */
     CURLcode outcome; /* once it is not running */
     long status;      /* of the answer; 0 where none came */

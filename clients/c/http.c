@@ -16,6 +16,7 @@
 #define RETRY_JITTER_PART 4 /* of the wait is random */
 
 static size_t on_body(char *p, size_t size, size_t n, void *arg);
+static size_t on_header(char *p, size_t size, size_t n, void *arg);
 static int on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
                        curl_off_t up);
 static bool set_lasting_options(struct daybook_transfer *t);
@@ -41,6 +42,8 @@ static bool set_lasting_options(struct daybook_transfer *t)
     CURLcode c = curl_easy_setopt(e, CURLOPT_PRIVATE, t);
     c = c ? c : curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
     c = c ? c : curl_easy_setopt(e, CURLOPT_WRITEDATA, t);
+    c = c ? c : curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    c = c ? c : curl_easy_setopt(e, CURLOPT_HEADERDATA, t);
     c = c ? c : curl_easy_setopt(e, CURLOPT_XFERINFOFUNCTION, on_progress);
     c = c ? c : curl_easy_setopt(e, CURLOPT_XFERINFODATA, t);
     c = c ? c : curl_easy_setopt(e, CURLOPT_NOPROGRESS, 0L);
@@ -74,7 +77,7 @@ bool daybook_transfer_start(struct daybook_transfer *t, const char *url,
 {
     daybook_transfer_stop(t);
     t->body.n = 0;
-    t->paused = t->overflow = false;
+    t->paused = t->headed = t->overflow = false;
     t->status = 0;
     t->outcome = CURLE_OK;
     t->moved = 0;
@@ -105,9 +108,10 @@ void daybook_transfer_stop(struct daybook_transfer *t)
     }
 }
 
+/* A connection that is closed within the header of an answer is no error for libcurl. */
 static void end_transfer(struct daybook_transfer *t, CURLcode outcome)
 {
-    t->outcome = outcome;
+    t->outcome = outcome == CURLE_OK && !t->headed ? CURLE_GOT_NOTHING : outcome;
     (void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &t->status);
     daybook_transfer_stop(t);
 }
@@ -171,6 +175,20 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
         return 0;
     }
     return size * n;
+}
+
+/* Called for each line of a header. An empty one ends it; a status line begins another, behind that
+ * of a 100 Continue. */
+static size_t on_header(char *p, size_t size, size_t n, void *arg)
+{
+    struct daybook_transfer *t = arg;
+    size_t length = size * n;
+    if (length > 5 && memcmp(p, "HTTP/", 5) == 0) {
+        t->headed = false;
+    } else if (length <= 2) {
+        t->headed = true;
+    }
+    return length;
 }
 
 static int on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_off_t up_total,

@@ -139,8 +139,8 @@ static bool read_more(struct import_input *in)
     int n = gzread(in->file, in->read.p + in->read.n, READ_BYTES);
     int code = Z_OK;
     const char *text = gzerror(in->file, &code);
-    /* A gzip file that was cut short gives what there is, and says so here. */
-    if (n < 0 || code == Z_BUF_ERROR || code == Z_DATA_ERROR) {
+    /* A gzip file that was cut short gives what there is, and only then says so. */
+    if (n < 0 || (n == 0 && code != Z_OK)) {
         (void)snprintf(in->error, sizeof in->error, "the file cannot be read: %s",
                        code == Z_ERRNO       ? strerror(errno)
                        : code == Z_BUF_ERROR ? "the gzip data is cut short"

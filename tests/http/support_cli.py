@@ -1,0 +1,86 @@
+"""What the tests of the command line and of the client library are written with: the program as a function, and a proxy
+that stands between it and the real server and cuts connections."""
+import os
+import socket
+import subprocess
+import threading
+
+from support import DAYBOOK, REPORTS, SLOW
+
+
+def daybook(*args, server=None, stdin=None, status=0, env=None, timeout=60):
+    """Runs `daybook` and returns what came of it, as bytes; `status` is its expected exit status, None for any."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DAYBOOK_")} | (env or {})
+    if server is not None:
+        environment["DAYBOOK_URL"] = server if isinstance(server, str) else server.url
+    done = subprocess.run(
+        [DAYBOOK, *map(str, args)], input=stdin if stdin is not None else b"", capture_output=True,
+        timeout=timeout * SLOW, env=environment, check=False,
+    )
+    check(done, status)
+    return done
+
+
+def check(done, status):
+    errors = done.stderr.decode("utf-8", "replace")
+    assert REPORTS.search(errors) is None, errors[-6000:]
+    assert status is None or done.returncode == status, f"exit status {done.returncode}: {errors[-2000:]}"
+
+
+def error_of(*args, status=1, **more):
+    """Runs `daybook`, which must fail: what it says, its first line without the name in front."""
+    done = daybook(*args, status=status, **more)
+    lines = done.stderr.decode().splitlines()
+    assert lines and lines[0].startswith("daybook: "), done.stderr
+    assert all(line.startswith(("daybook: ", "hint: ", "waiting ")) for line in lines), done.stderr
+    return lines[0].removeprefix("daybook: ")
+
+
+class Proxy:
+    """Passes connections on to the server and cuts each after so many bytes of answers, as often as `cuts` has numbers;
+    after that it passes everything on."""
+
+    def __init__(self, port, cuts=()):
+        self.port, self.cuts = port, list(cuts)
+        self.connections = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            cut = self.cuts.pop(0) if self.cuts else None
+            if cut is not None and cut < 0:  # before the request is read
+                client.close()
+                continue
+            server = socket.create_connection(("127.0.0.1", self.port))
+            threading.Thread(target=self._pass, args=(client, server, None), daemon=True).start()
+            threading.Thread(target=self._pass, args=(server, client, cut), daemon=True).start()
+
+    @staticmethod
+    def _pass(source, target, cut):
+        try:
+            while cut is None or cut > 0:
+                data = source.recv(65536 if cut is None else min(65536, cut))
+                if not data:
+                    break
+                target.sendall(data)
+                cut = None if cut is None else cut - len(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
