@@ -15,7 +15,6 @@ enum bench_workload {
 };
 
 struct bench_config {
-    enum bench_workload workload;
     uint64_t connections;
     uint64_t batch;    /* events in a request */
     uint64_t payload;  /* bytes of an event's data */
@@ -25,7 +24,8 @@ struct bench_config {
     uint64_t seconds;  /* stop after so long; 0: no limit */
     uint64_t warmup_ms;
     const char *path; /* of BENCH_POST */
-    bool exact;       /* expected_revision is the stream's head, else "any" */
+    enum bench_workload workload;
+    bool exact; /* expected_revision is the stream's head, else "any" */
     bool protobuf;
     bool ids; /* events have ids of the client's */
 };
