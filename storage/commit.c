@@ -467,15 +467,22 @@ static err_t run_group(struct committer *w, struct command **commands, size_t n,
     return ERR_OK;
 }
 
+/* A group stands in one journal segment. */
+static size_t group_bytes_max(const struct store *s)
+{
+    uint64_t room =
+        s->options.segment_bytes - JOURNAL_SEGMENT_HEADER_BYTES - JOURNAL_GROUP_HEADER_BYTES;
+    return room < GROUP_BYTES_MAX ? (size_t)room : GROUP_BYTES_MAX;
+}
+
 /* How many commands from the first on make one group. */
-static size_t measure_group(struct command **commands, size_t n, size_t *ret_events,
-                            size_t *ret_bytes)
+static size_t measure_group(struct command **commands, size_t n, size_t bytes_max,
+                            size_t *ret_events, size_t *ret_bytes)
 {
     size_t taken = 0, events = 0, bytes = 0;
     while (taken < n) {
         const struct command *c = commands[taken];
-        bool fits =
-            bytes + c->bytes <= GROUP_BYTES_MAX && events + c->event_count <= GROUP_EVENTS_MAX;
+        bool fits = bytes + c->bytes <= bytes_max && events + c->event_count <= GROUP_EVENTS_MAX;
         if (taken > 0 && !fits) {
             break;
         }
@@ -505,7 +512,8 @@ err_t store_commit(struct store *s, struct command **commands, size_t n, int64_t
 {
     for (size_t done = 0; done < n;) {
         size_t events, bytes;
-        size_t taken = measure_group(commands + done, n - done, &events, &bytes);
+        size_t taken =
+            measure_group(commands + done, n - done, group_bytes_max(s), &events, &bytes);
         err_t err = make_room(s, events, bytes);
         if (err == ERR_FULL && done == 0) {
             return err;
