@@ -65,7 +65,7 @@ static const char about[] =
 static int parse(int argc, char **argv, struct given *given);
 static bool configure(const struct given *given, struct bench_config *ret);
 static bool check(const struct bench_config *config);
-static bool run(const char *url, const struct bench_config *config, bool json);
+static bool run(const char *url, const struct bench_config *config, bool json, bool first);
 
 static uint64_t given_or(uint64_t given, uint64_t otherwise)
 {
@@ -84,15 +84,9 @@ int cli_bench(int argc, char **argv, const struct cli_globals *globals)
         if (!configure(&given, &config)) {
             return CLI_USAGE;
         }
-        if (!given.json) {
-            bench_print_header();
-        }
-        return run(globals->url, &config, given.json) ? CLI_OK : CLI_FAILED;
+        return run(globals->url, &config, given.json, true) ? CLI_OK : CLI_FAILED;
     }
     bool ok = true;
-    if (!given.json) {
-        bench_print_header();
-    }
     for (size_t i = 0; i < SUITE && ok; i++) {
         config = suite[i];
         config.payload = given_or(given.payload, 256);
@@ -102,7 +96,7 @@ int cli_bench(int argc, char **argv, const struct cli_globals *globals)
         config.requests = log ? 1 : 0;
         config.warmup_ms = log ? 0 : DEFAULT_WARMUP_MS;
         config.ids = given.ids;
-        ok = check(&config) && run(globals->url, &config, given.json);
+        ok = check(&config) && run(globals->url, &config, given.json, i == 0);
     }
     return ok ? CLI_OK : CLI_FAILED;
 }
@@ -222,7 +216,7 @@ static bool check(const struct bench_config *config)
     return true;
 }
 
-static bool run(const char *url, const struct bench_config *config, bool json)
+static bool run(const char *url, const struct bench_config *config, bool json, bool first)
 {
     struct bench_stats *stats = malloc(sizeof *stats);
     if (stats == NULL) {
@@ -233,6 +227,9 @@ static bool run(const char *url, const struct bench_config *config, bool json)
     if (ok && json) {
         bench_print_json(config, stats);
     } else if (ok) {
+        if (first) {
+            bench_print_header();
+        }
         bench_print_row(config, stats);
     }
     if (ok && stats->failed > 0) {
