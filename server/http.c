@@ -221,6 +221,7 @@ static void loop_turn(struct http_loop *loop)
     MHD_run(loop->daemon);
     loop->in_run = false;
     http_conns_expire(loop);
+    http_conns_trim(loop);
     http_waits_settle(loop);
 }
 

@@ -7,10 +7,12 @@
  * at. */
 #include "server/http_int.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#define LINGER_US ((int64_t)2000000)
+#define LINGER_US     ((int64_t)2000000)
+#define TRIM_PEAK_MIN 512
 
 static struct conn *conn_new(struct http_loop *loop, struct MHD_Connection *mhd);
 static void conn_free(struct conn *c);
@@ -35,11 +37,14 @@ void http_on_connection(void *cls, struct MHD_Connection *mhd, void **socket_con
     struct http_loop *loop = cls;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         atomic_fetch_add(&loop->http->connections, 1);
+        loop->open++;
+        loop->open_peak = loop->open > loop->open_peak ? loop->open : loop->open_peak;
         /* Without memory it is NULL, and the first request line closes the connection. */
         *socket_context = conn_new(loop, mhd);
         return;
     }
     atomic_fetch_sub(&loop->http->connections, 1);
+    loop->open--;
     conn_free(*socket_context);
     *socket_context = NULL;
 }
@@ -105,6 +110,15 @@ int64_t http_conns_deadline_us(const struct http_loop *loop)
         first = head != NULL && head->deadline_us < first ? head->deadline_us : first;
     }
     return first;
+}
+
+/* After a crowd has left, its memory goes back to the system; malloc would keep it. */
+void http_conns_trim(struct http_loop *loop)
+{
+    if (loop->open_peak >= TRIM_PEAK_MIN && loop->open <= loop->open_peak / 4) {
+        loop->open_peak = loop->open;
+        malloc_trim(0);
+    }
 }
 
 static struct conn *conn_new(struct http_loop *loop, struct MHD_Connection *mhd)

@@ -37,6 +37,7 @@ static bool is_token(struct bytes b);
 static bool has_control(struct bytes b);
 static bool add_header(struct http_request *rq, struct bytes name, struct bytes value);
 
+/* What is wrong with the header, or NULL. Fills what the request has of it. */
 const char *http_framing_fault(struct http_request *rq, const char *method, const char *version)
 {
     struct scan s = {.rq = rq};

@@ -135,6 +135,7 @@ struct http_loop {
     bool quiesced;
     struct conn_list waits[WAIT_COUNT];
     struct request_list pending, suspended; /* by waiting_since_us */
+    size_t open, open_peak;                 /* connections */
     size_t requests;                        /* in use */
     struct http_request *newest;            /* of which a request line came last, or NULL */
     struct http_request *free_requests;
@@ -167,6 +168,7 @@ void http_on_connection(void *cls, struct MHD_Connection *mhd, void **socket_con
 void http_conn_wait(struct conn *c, enum conn_wait what);
 void http_conns_expire(struct http_loop *loop);
 int64_t http_conns_deadline_us(const struct http_loop *loop); /* the next one, or INT64_MAX */
+void http_conns_trim(struct http_loop *loop);
 
 /* http_request.c: the way of a request; callbacks of libmicrohttpd */
 void *http_on_request_line(void *cls, const char *uri, struct MHD_Connection *mhd);
@@ -180,7 +182,6 @@ void http_refuse_raw(struct http_request *rq, enum http_refusal why, const char 
 void http_request_free(struct http_request *rq);
 void http_requests_free_kept(struct http_loop *loop);
 
-/* http_framing.c: what is wrong with the header, or NULL */
 const char *http_framing_fault(struct http_request *rq, const char *method, const char *version);
 void http_headers_keep(struct http_request *rq);
 
@@ -193,7 +194,6 @@ void http_waits_complete(struct http_loop *loop); /* runs the continuations of a
 void http_waits_settle(struct http_loop *loop);   /* suspends what has been pending for long */
 void http_waits_abandon(struct http_loop *loop);  /* ends all that wait, without continuations */
 void http_wait_remove(struct http_request *rq);
-
 int64_t http_clock_us(void);
 void http_loop_wake(struct http_loop *loop);
 
