@@ -58,6 +58,7 @@ REFUSED = {
     "chunked twice, two headers": post(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked", body=CHUNKED),
     "chunked, identity": post(b"Transfer-Encoding: chunked, identity", body=CHUNKED),
     "identity": post(b"Transfer-Encoding: identity", b"Content-Length: 2"),
+    "chunked with a space behind it": post(b"Transfer-Encoding: chunked ", body=CHUNKED),
     "chunked with a parameter": post(b"Transfer-Encoding: chunked;q=1", body=CHUNKED),
     "chunked after a vertical tab": post(b"Transfer-Encoding: \x0bchunked", body=CHUNKED),
     "Transfer-Encoding empty": post(b"Transfer-Encoding:", body=CHUNKED),
@@ -155,7 +156,7 @@ def test_the_unusual_but_right_is_served(server, request_):
     assert server.exchange(request_).status == 200
 
 
-@pytest.mark.parametrize("spelled", [b"chunked", b"Chunked", b"CHUNKED", b" chunked "])
+@pytest.mark.parametrize("spelled", [b"chunked", b"Chunked", b"CHUNKED", b" \t chunked"])
 def test_chunked_bodies_are_read(server, name, spelled):
     """One chunked transfer coding, in any case, with extensions and trailers, is a body."""
     stream = name().encode()
