@@ -173,9 +173,9 @@ static err_t start_store(const struct config *c, struct app *app, struct err_tex
     }
     err = store_open(&options, &app->store, et);
     if (err != ERR_OK) {
-        struct err_text why = *et;
-        return err_set(et, err, "cannot open %s: %s%s%s", c->data, err_describe(err),
-                       why.text[0] == '\0' ? "" : ": ", why.text);
+        return et->text[0] != '\0'
+                   ? err
+                   : err_set(et, err, "cannot open %s: %s", c->data, err_describe(err));
     }
     reply_init(app->store);
     return ERR_OK;

@@ -122,7 +122,10 @@ static void print_finding(void *ctx, const char *text)
 
 static int open_failed(const struct store_options *options, err_t err, const struct err_text *et)
 {
-    fprintf(stderr, "daybookd: cannot open %s: %s%s%s\n", options->dir, err_describe(err),
-            et->text[0] == '\0' ? "" : ": ", et->text);
+    if (et->text[0] != '\0') {
+        fprintf(stderr, "daybookd: %s\n", et->text);
+    } else {
+        fprintf(stderr, "daybookd: cannot open %s: %s\n", options->dir, err_describe(err));
+    }
     return err == ERR_CORRUPT ? MAINTENANCE_FINDINGS : MAINTENANCE_ERROR;
 }
