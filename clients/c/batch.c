@@ -125,7 +125,7 @@ static enum daybook_result check_append(struct daybook *db, const char *stream,
 static bool build_append(struct daybook_arena *arena, Daybook__V1__Append *m,
                          const struct daybook_new_event *events, size_t events_n)
 {
-    m->events = daybook_arena_get(arena, events_n * sizeof *m->events);
+    m->events = daybook_arena_get(arena, events_n * sizeof(void *));
     if (m->events == NULL) {
         return false;
     }

@@ -6,26 +6,26 @@
 
 #include <string.h>
 
-/* Ends the URL, makes the call and unpacks the answer into the handle's arena, as `type`. */
-static enum daybook_result ask(struct daybook *db, bool url_ok, const struct daybook_bytes *post,
-                               const ProtobufCMessageDescriptor *type, const void **ret)
+/* Ends the URL, makes the call and unpacks the answer into the handle's arena, as `type`. NULL
+ * where that fails, with the problem set. */
+static const void *ask(struct daybook *db, bool url_ok, const struct daybook_bytes *post,
+                       const ProtobufCMessageDescriptor *type)
 {
     if (!url_ok || !daybook_url_end(&db->url)) {
-        return daybook_fail_memory(db);
+        (void)daybook_fail_memory(db);
+        return NULL;
     }
-    enum daybook_result result = daybook_http_call(db, &db->url, post);
-    if (result != DAYBOOK_OK) {
-        return result;
+    if (daybook_http_call(db, &db->url, post) != DAYBOOK_OK) {
+        return NULL;
     }
     daybook_arena_reset(&db->arena);
     ProtobufCAllocator allocator = daybook_arena_allocator(&db->arena);
     const void *answer =
         protobuf_c_message_unpack(type, &allocator, db->call.body.n, db->call.body.p);
     if (answer == NULL) {
-        return daybook_fail_protocol(db, "it is not the message that was asked for");
+        (void)daybook_fail_protocol(db, "it is not the message that was asked for");
     }
-    *ret = answer;
-    return DAYBOOK_OK;
+    return answer;
 }
 
 enum daybook_result daybook_get_event(struct daybook *db, const char *stream, uint64_t number,
@@ -62,14 +62,12 @@ enum daybook_result daybook_get_stream(struct daybook *db, const char *stream,
     if (stream == NULL || stream[0] == '\0') {
         return daybook_fail_argument(db, "the stream has no name");
     }
-    const void *answer = NULL;
     bool ok =
         daybook_url_begin(db, &db->url, "/v1/streams/") && daybook_url_segment(&db->url, stream);
-    enum daybook_result result = ask(db, ok, NULL, &daybook__v1__stream_info__descriptor, &answer);
-    if (result != DAYBOOK_OK) {
-        return result;
+    const Daybook__V1__StreamInfo *m = ask(db, ok, NULL, &daybook__v1__stream_info__descriptor);
+    if (m == NULL) {
+        return db->problem.result;
     }
-    const Daybook__V1__StreamInfo *m = answer;
     *ret = (struct daybook_stream_info){
         .stream = m->stream,
         .category = m->category,
@@ -106,16 +104,14 @@ enum daybook_result daybook_list_streams(struct daybook *db,
                                          const struct daybook_list_options *options,
                                          struct daybook_stream_list *ret)
 {
-    const void *answer = NULL;
     bool ok = daybook_url_begin(db, &db->url, "/v1/streams");
     if (options != NULL) {
         ok = ok && add_list_options(db, options);
     }
-    enum daybook_result result = ask(db, ok, NULL, &daybook__v1__stream_list__descriptor, &answer);
-    if (result != DAYBOOK_OK) {
-        return result;
+    const Daybook__V1__StreamList *m = ask(db, ok, NULL, &daybook__v1__stream_list__descriptor);
+    if (m == NULL) {
+        return db->problem.result;
     }
-    const Daybook__V1__StreamList *m = answer;
     struct daybook_stream_summary *streams =
         daybook_arena_get(&db->arena, (m->n_streams + 1) * sizeof *streams);
     if (streams == NULL) {
@@ -133,13 +129,11 @@ enum daybook_result daybook_list_streams(struct daybook *db,
 
 enum daybook_result daybook_get_status(struct daybook *db, struct daybook_status *ret)
 {
-    const void *answer = NULL;
     bool ok = daybook_url_begin(db, &db->url, "/v1/status");
-    enum daybook_result result = ask(db, ok, NULL, &daybook__v1__status__descriptor, &answer);
-    if (result != DAYBOOK_OK) {
-        return result;
+    const Daybook__V1__Status *m = ask(db, ok, NULL, &daybook__v1__status__descriptor);
+    if (m == NULL) {
+        return db->problem.result;
     }
-    const Daybook__V1__Status *m = answer;
     *ret = (struct daybook_status){
         .version = m->version,
         .store_id = m->store_id,
@@ -160,17 +154,15 @@ enum daybook_result daybook_get_status(struct daybook *db, struct daybook_status
 /* The server says nothing until it has walked through everything: no limit on its silence. */
 enum daybook_result daybook_verify(struct daybook *db, struct daybook_verify_report *ret)
 {
-    const void *answer = NULL;
     const struct daybook_bytes nothing = {NULL, 0};
     bool ok = daybook_url_begin(db, &db->url, "/v1/admin/verify");
     db->call.timeout_ms = 0;
-    enum daybook_result result =
-        ask(db, ok, &nothing, &daybook__v1__verify_report__descriptor, &answer);
+    const Daybook__V1__VerifyReport *m =
+        ask(db, ok, &nothing, &daybook__v1__verify_report__descriptor);
     db->call.timeout_ms = db->options.timeout_ms;
-    if (result != DAYBOOK_OK) {
-        return result;
+    if (m == NULL) {
+        return db->problem.result;
     }
-    const Daybook__V1__VerifyReport *m = answer;
     *ret = (struct daybook_verify_report){
         .ok = m->ok,
         .events = m->events,

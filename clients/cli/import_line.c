@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <yajl/yajl_parse.h>
 
@@ -144,28 +145,32 @@ static size_t next_token(struct parse *p)
     return start;
 }
 
+/* The code of a \u escape whose 'u' is at json[at]; 0 where there is none. yajl has checked it. */
+static unsigned escaped_code(const char *json, size_t n, size_t at)
+{
+    char digits[5] = "";
+    if (json[at] != 'u' || n - at < 5) {
+        return 0;
+    }
+    memcpy(digits, json + at + 1, 4);
+    return (unsigned)strtoul(digits, NULL, 16);
+}
+
 /* Half a surrogate pair as \u escape, which yajl would turn into a question mark. */
 static bool has_half_pair(const char *json, size_t n)
 {
-    unsigned high = 0;
+    bool after_high = false;
     for (size_t i = 0; i + 1 < n; i++) {
-        unsigned code = 0;
-        if (json[i] != '\\') {
-            if (high != 0) {
-                return true;
-            }
-            continue;
-        }
-        i++;
-        bool is_code = json[i] == 'u' && i + 4 < n && sscanf(json + i + 1, "%4x", &code) == 1;
-        bool is_low = is_code && code >= 0xdc00 && code < 0xe000;
-        if ((high != 0) != is_low) {
+        bool is_escape = json[i] == '\\';
+        unsigned code = is_escape ? escaped_code(json, n, ++i) : 0;
+        bool is_low = code >= 0xdc00 && code < 0xe000;
+        if (after_high != is_low) {
             return true;
         }
-        high = is_code && code >= 0xd800 && code < 0xdc00 ? code : 0;
-        i += is_code ? 4 : 0;
+        after_high = code >= 0xd800 && code < 0xdc00;
+        i += is_escape && json[i] == 'u' ? 4 : 0;
     }
-    return high != 0;
+    return after_high;
 }
 
 /* A string that will be one of ours: a copy; NULL with the reason. */

@@ -34,15 +34,16 @@ static bool print_stream(const struct daybook_stream_summary *s, bool json)
     return ok;
 }
 
-static int print_streams(struct daybook *db, struct daybook_list_options *options, uint64_t limit,
-                         bool json)
+static int print_streams(struct daybook *db, const struct daybook_list_options *options,
+                         uint64_t limit, bool json)
 {
+    struct daybook_list_options page = *options;
     struct daybook_stream_list list = {.end = false};
     char after[AFTER_BYTES];
     for (uint64_t printed = 0; !list.end && (limit == 0 || printed < limit);) {
         uint64_t left = limit == 0 ? PAGE : limit - printed;
-        options->limit = left < PAGE ? left : PAGE;
-        if (daybook_list_streams(db, options, &list) != DAYBOOK_OK) {
+        page.limit = left < PAGE ? left : PAGE;
+        if (daybook_list_streams(db, &page, &list) != DAYBOOK_OK) {
             return cli_fail(db, "streams");
         }
         for (size_t i = 0; i < list.streams_n; i++, printed++) {
@@ -54,7 +55,7 @@ static int print_streams(struct daybook *db, struct daybook_list_options *option
             break;
         }
         (void)snprintf(after, sizeof after, "%s", list.next);
-        options->after = after;
+        page.after = after;
     }
     return CLI_OK;
 }

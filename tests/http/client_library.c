@@ -1,6 +1,6 @@
 /* client_library: what the C client library must do, with a real server. test_client_library.py
  * compiles it against the installed interface and runs it: client_library URL. */
-#include <daybook.h>
+#include "clients/c/daybook.h"
 
 #include <inttypes.h>
 #include <stdio.h>

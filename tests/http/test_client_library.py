@@ -1,5 +1,5 @@
-"""The C client library as a third party has it: two headers and an archive. Its README's program and client_library.c are
-compiled against those and run with the real server."""
+"""The C client library as a third party has it: an archive and headers. Its README's program, written as against what
+`make install` leaves, and client_library.c are compiled and run with the real server."""
 import os
 import pathlib
 import re
@@ -27,7 +27,7 @@ def build(tmp_path_factory):
         (home / f"{name}.c").write_text(source)
         sanitize = [f"-fsanitize={SANITIZER}"] if SANITIZER else []
         subprocess.run([os.environ.get("CC", "cc"), "-std=c17", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Werror",
-                        f"-I{home}", *sanitize, home / f"{name}.c", ARCHIVE, *libraries, "-pthread", "-o", home / name],
+                        f"-I{home}", f"-I{ROOT}", *sanitize, home / f"{name}.c", ARCHIVE, *libraries, "-pthread", "-o", home / name],
                        check=True)
         return home / name
 
