@@ -207,10 +207,11 @@ static err_t read_first(struct reader *r, const struct read_options *o, uint64_t
     return err;
 }
 
-/* Reads until the limit, the size or the end. */
+/* Reads until the limit, the size or the end, or until the store has looked at so many events that do
+ * not match that it gives the thread back: then a page ends early, with what it has. */
 static err_t read_some(struct reader *r, struct store_read *read, size_t bytes_max)
 {
-    struct store_record record;
+    struct store_record record = {0};
     err_t err = ERR_OK;
     while (err == ERR_OK && !r->ended && r->left > 0 && r->out.n < bytes_max) {
         err = store_read_next(read, &record);
@@ -223,18 +224,18 @@ static err_t read_some(struct reader *r, struct store_read *read, size_t bytes_m
     }
     uint64_t place = store_read_place(read);
     if (err == ERR_CORRUPT) {
-        r->damaged = place;
+        r->damaged = record.position;
         return err;
     }
     bool is_page = r->encoding == ENCODING_JSON;
     /* Whether a page that is full holds the last event, only the next one can tell. */
-    bool is_last =
-        err == ERR_END || (is_page && !r->ended && store_read_next(read, &record) == ERR_END);
+    bool is_last = err == ERR_END || (err == ERR_OK && is_page && !r->ended &&
+                                      store_read_next(read, &record) == ERR_END);
     if (!r->ended && (r->query.backward || place > r->query.from)) {
         r->query.from = place;
     }
     r->ended = r->ended || is_last || (!is_page && r->left == 0);
-    return err == ERR_END ? ERR_OK : err;
+    return err == ERR_END || err == ERR_FULL ? ERR_OK : err;
 }
 
 static err_t put_record(struct reader *r, const struct store_record *record)
@@ -375,12 +376,12 @@ static err_t next_bytes(void *ctx, uint8_t *p, size_t max, size_t *ret_n)
     if (r->sent == r->out.n) {
         buf_clear(&r->out);
         r->sent = 0;
+    }
+    /* A sparse filter may take several views until there is something to send. */
+    while (r->out.n == 0) {
         err_t err = r->ended ? ERR_END : read_more(r);
         if (err != ERR_OK) {
             return err;
-        }
-        if (r->out.n == 0) {
-            return ERR_END;
         }
     }
     size_t left = r->out.n - r->sent;

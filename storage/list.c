@@ -107,7 +107,7 @@ static err_t start_stored(const struct lister *l, struct stored *s)
     struct bytes from =
         bytes_compare(l->query.after, l->query.prefix) > 0 ? l->query.after : l->query.prefix;
     if (from.n > EVENT_NAME_MAX) {
-        return ERR_OK;
+        from.n = EVENT_NAME_MAX; /* belongs() looks at the rest */
     }
     err_t err = kv_cursor_open(l->view->txn, KV_NAMES, &s->cursor);
     if (err != ERR_OK) {

@@ -33,6 +33,9 @@ err_t names_get(struct kv_txn *txn, enum name_kind kind, struct bytes name, stru
     uint8_t key[NAME_KEY_BYTES_MAX];
     struct bytes value;
     *ret = (struct name_row){0};
+    if (name.n > EVENT_NAME_MAX) {
+        return ERR_NOT_FOUND; /* no event can have it */
+    }
     err_t err = kv_get(txn, KV_NAMES, names_key(kind, name, key), &value);
     return err == ERR_OK ? decode_row(value, ret) : err;
 }

@@ -421,10 +421,10 @@ err_t store_read_next(struct store_read *r, struct store_record *ret)
         bool match;
         err_t err = next_position(r, &position);
         if (err == ERR_OK) {
+            ret->position = position;
             err = view_record(r->view, position, &ret->body, &flags);
         }
         if (err == ERR_OK) {
-            ret->position = position;
             err = matches(r, ret, flags, &match);
         }
         if (err != ERR_OK || match) {
