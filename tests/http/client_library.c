@@ -1,5 +1,5 @@
 /* client_library: what the C client library must do, with a real server. test_client_library.py
- * compiles it against the installed interface and runs it: client_library URL. */
+ * compiles it and runs it: client_library URL [lossy]. */
 #include "clients/c/daybook.h"
 
 #include <inttypes.h>
