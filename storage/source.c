@@ -118,9 +118,13 @@ static err_t load_stream_block(struct source *s, uint64_t position)
 {
     uint64_t low = 1, high = s->row.count;
     while (low <= high) {
-        err_t err = load_at(s, low + (high - low) / 2);
+        uint64_t middle = low + (high - low) / 2;
+        err_t err = load_at(s, middle);
         if (err != ERR_OK) {
             return err == ERR_END ? ERR_CORRUPT : err;
+        }
+        if (middle - s->block.ordinal >= s->block.n) {
+            return ERR_CORRUPT; /* a hole between two blocks */
         }
         if (position < s->block.positions[0]) {
             high = s->block.ordinal - 1;
@@ -212,6 +216,8 @@ err_t source_seek(struct source *s, uint64_t position, bool backward, uint64_t *
     err_t err = backward ? seek_backward(s, position) : seek_forward(s, position);
     if (err == ERR_OK) {
         *ret = here(s);
+        /* Damaged blocks must not turn a reader round. */
+        err = (backward ? *ret <= position : *ret >= position) ? ERR_OK : ERR_CORRUPT;
     }
     return err;
 }
