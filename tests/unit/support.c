@@ -346,7 +346,8 @@ uint64_t test_put(struct store *s, const char *stream, const char *type, const c
 
 void test_fill(struct store *s, uint64_t n, uint64_t streams)
 {
-    for (uint64_t i = 1; i <= n; i++) {
+    uint64_t first = store_position(s) + 1;
+    for (uint64_t i = first; i < first + n; i++) {
         char stream[32], type[32], tag[32];
         snprintf(stream, sizeof stream, "s-%" PRIu64, i % streams);
         snprintf(type, sizeof type, "T%" PRIu64, i % 3);

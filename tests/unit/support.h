@@ -88,7 +88,8 @@ enum verdict test_commit(struct store *s, struct command *c);
 void test_commit_group(struct store *s, struct command **commands, size_t n, int64_t now_us);
 /* Appends one event and returns its position. */
 uint64_t test_put(struct store *s, const char *stream, const char *type, const char *data);
-/* Appends events 1 … n with type "T<i % 3>" to streams "s-<i % streams>", tag "t<i % 5>". */
+/* Appends n events: the one at position i has type "T<i % 3>", tag "t<i % 5>", id i, and is in
+ * stream "s-<i % streams>". */
 void test_fill(struct store *s, uint64_t n, uint64_t streams);
 
 /* The event at a position of the newest view, checked and decoded; its data are compared. */
