@@ -73,6 +73,11 @@ void http_drain(struct http *h)
     for (unsigned i = 0; i < h->loop_count; i++) {
         http_loop_wake(&h->loops[i]);
     }
+    for (unsigned i = 0; i < h->loop_count; i++) {
+        while (!atomic_load(&h->loops[i].quiesced)) {
+            usleep(200);
+        }
+    }
 }
 
 void http_stop(struct http *h)
@@ -213,7 +218,8 @@ static void loop_turn(struct http_loop *loop)
     loop->turn++;
     loop->unsent = 0;
     loop->busy = false;
-    if (!loop->quiesced && atomic_load_explicit(&loop->http->draining, memory_order_relaxed)) {
+    if (atomic_load_explicit(&loop->http->draining, memory_order_relaxed) &&
+        !atomic_load_explicit(&loop->quiesced, memory_order_relaxed)) {
         loop_quiesce(loop);
     }
     http_waits_complete(loop);
@@ -246,11 +252,11 @@ static int loop_wait_ms(struct http_loop *loop)
 
 static void loop_quiesce(struct http_loop *loop)
 {
-    loop->quiesced = true;
     int fd = MHD_quiesce_daemon(loop->daemon);
     if (fd >= 0) {
         close(fd);
     }
+    atomic_store(&loop->quiesced, true); /* from here on this loop calls no handler */
 }
 
 static void loop_end(struct http_loop *loop)

@@ -1,12 +1,14 @@
 /* http: the HTTP server, and the only file that knows libmicrohttpd.
  *
- * It runs `threads` event loops, each a thread of its own that drives one libmicrohttpd daemon. A request is handled on its
- * loop's thread: the handler either replies before it returns, or calls http_suspend, and whoever finishes the work calls
- * http_resume from any thread; the continuation then runs on the loop's thread and replies. Resumes of one batch cost one
- * wake-up (http_resume_all).
+ * It runs `threads` event loops, each a thread of its own that drives one libmicrohttpd daemon. A
+ * request is handled on its loop's thread: the handler either replies before it returns, or calls
+ * http_suspend, and whoever finishes the work calls http_resume from any thread; the continuation
+ * then runs on the loop's thread and replies. Resumes of one batch cost one wake-up
+ * (http_resume_all).
  *
- * It refuses what libmicrohttpd 0.9.75 lets through (DESIGN section 6) and enforces sizes and deadlines before a handler
- * sees the request. Requests belong to this module; a handler may use one until it has replied and returned. */
+ * It refuses what libmicrohttpd 0.9.75 lets through (DESIGN section 6) and enforces sizes and
+ * deadlines before a handler sees the request. Requests belong to this module; a handler may use
+ * one until it has replied and returned. */
 #ifndef DAYBOOK_SERVER_HTTP_H
 #define DAYBOOK_SERVER_HTTP_H
 
@@ -16,11 +18,21 @@
 struct http;
 struct http_request;
 
-enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_OPTIONS, HTTP_OTHER };
+enum http_method {
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_PATCH,
+    HTTP_DELETE,
+    HTTP_OPTIONS,
+    HTTP_OTHER
+};
 
-/* Why a request is refused before it reaches the handler; the refusal callback writes the problem document. */
+/* Why a request is refused before it reaches the handler; the refusal callback writes the problem
+ * document. */
 enum http_refusal {
-    HTTP_REFUSE_FRAMING,          /* 400 and close: ambiguous framing, control bytes, more than one Host */
+    HTTP_REFUSE_FRAMING, /* 400 and close: ambiguous framing, control bytes, more than one Host */
     HTTP_REFUSE_BODY_TOO_LARGE,   /* 413 and close */
     HTTP_REFUSE_HEADER_TOO_LARGE, /* 431 and close */
     HTTP_REFUSE_TARGET,           /* 400: percent-encoding in the path or query is broken */
@@ -29,7 +41,8 @@ enum http_refusal {
     HTTP_REFUSE_STOPPING,         /* 503, Retry-After: the server drains */
 };
 
-/* Refusals "and close" come before the body was read: the response is written at once, and the rest is dropped. */
+/* Refusals "and close" come before the body was read: the response is written at once, and the rest
+ * is dropped. */
 struct http_options {
     const char *host; /* to listen on: an address or a name; "" or "*": all */
     unsigned port;    /* 0: any free one, see http_port */
@@ -43,17 +56,23 @@ struct http_options {
     void (*handle)(struct http_request *rq, void *ctx);
     /* Called instead where a request is refused; must reply. `detail` says what was wrong. */
     void (*refuse)(struct http_request *rq, enum http_refusal why, const char *detail, void *ctx);
-    /* Called when a response has been sent or the connection is gone (then status may be 0); for logs and metrics. May be NULL. */
+    /* Called when a response has been sent or the connection is gone (then status may be 0); for
+     * logs and metrics. May be NULL. */
     void (*done)(struct http_request *rq, unsigned status, uint64_t response_bytes, void *ctx);
     void *ctx;
 };
 
-MUST_CHECK err_t http_start(const struct http_options *options, struct http **ret, struct err_text *et);
-/* No new connections; requests that arrive on old ones are refused with HTTP_REFUSE_STOPPING. Idempotent. */
+MUST_CHECK err_t http_start(const struct http_options *options, struct http **ret,
+                            struct err_text *et);
+/* No new connections; requests that arrive on old ones are refused with HTTP_REFUSE_STOPPING. When
+ * it returns, no handler runs or will be called; continuations still are. Idempotent. Not on a
+ * loop's thread. */
 void http_drain(struct http *h);
-/* Resumes and ends everything, joins the threads. The caller has stopped whoever resumes requests. NULL is fine. */
+/* Resumes and ends everything, joins the threads. The caller has stopped whoever resumes requests.
+ * NULL is fine. */
 void http_stop(struct http *h);
-/* The port it listens on; open connections; requests being handled (not yet replied). Any thread. */
+/* The port it listens on; open connections; requests being handled (not yet replied). Any thread.
+ */
 unsigned http_port(const struct http *h);
 unsigned http_connections(const struct http *h);
 unsigned http_requests_active(const struct http *h);
@@ -62,14 +81,16 @@ unsigned http_requests_active(const struct http *h);
 enum http_method http_method(const struct http_request *rq);
 /* The raw path as it came, without the query, NUL-terminated too; for logs. */
 struct bytes http_raw_path(const struct http_request *rq);
-/* Path segments, percent-decoded ("/v1/streams/a%2Fb/events" has 4: "v1", "streams", "a/b", "events"). */
+/* Path segments, percent-decoded ("/v1/streams/a%2Fb/events" has 4: "v1", "streams", "a/b",
+ * "events"). */
 size_t http_path_segments(const struct http_request *rq);
 struct bytes http_path_segment(const struct http_request *rq, size_t i);
 /* Query parameters, percent-decoded ('+' is a space), in order, repeated ones kept. */
 size_t http_query_count(const struct http_request *rq);
 struct bytes http_query_name(const struct http_request *rq, size_t i);
 struct bytes http_query_value(const struct http_request *rq, size_t i);
-/* A request header by name (case-insensitive); the values of a repeated one are joined by ", ". .p is NULL when absent. */
+/* A request header by name (case-insensitive); the values of a repeated one are joined by ", ". .p
+ * is NULL when absent. */
 struct bytes http_header(struct http_request *rq, const char *name);
 struct bytes http_body(const struct http_request *rq);
 /* The peer's address as text. */
@@ -78,7 +99,8 @@ const char *http_peer(const struct http_request *rq);
 int64_t http_started_us(const struct http_request *rq);
 /* Scratch memory for the handler, freed with the request. */
 struct arena *http_arena(struct http_request *rq);
-/* A pointer of the application's, kept with the request and passed to `free_ctx` (may be NULL) when it is over. */
+/* A pointer of the application's, kept with the request and passed to `free_ctx` (may be NULL) when
+ * it is over. */
 void http_set_context(struct http_request *rq, void *ctx, void (*free_ctx)(void *ctx));
 void *http_context(const struct http_request *rq);
 /* The route label for logs and metrics, a static string. */
@@ -87,20 +109,25 @@ const char *http_route(const struct http_request *rq);
 
 /* ---- the reply: headers first, then exactly one of the bodies; loop's thread only ---- */
 void http_reply_header(struct http_request *rq, const char *name, const char *value);
-/* Takes the buf's memory (take_); content_type is copied and may be NULL for an empty body. HEAD sends no body. */
-void http_reply(struct http_request *rq, unsigned status, const char *content_type, struct buf *take_body);
-/* A body of unknown length. `next` fills p[0..max) on the loop's thread and sets *ret_n (> 0); ERR_END ends the body; any other
- * error breaks the connection, so that the client sees a cut body, never a complete one. `free_ctx` is always called. */
+/* Takes the buf's memory (take_); content_type is copied and may be NULL for an empty body. HEAD
+ * sends no body. */
+void http_reply(struct http_request *rq, unsigned status, const char *content_type,
+                struct buf *take_body);
+/* A body of unknown length. `next` fills p[0..max) on the loop's thread and sets *ret_n (> 0);
+ * ERR_END ends the body; any other error breaks the connection, so that the client sees a cut body,
+ * never a complete one. `free_ctx` is always called. */
 typedef err_t (*http_next_fn)(void *ctx, uint8_t *p, size_t max, size_t *ret_n);
-void http_reply_stream(struct http_request *rq, unsigned status, const char *content_type, http_next_fn next,
-                       void (*free_ctx)(void *ctx), void *take_ctx);
+void http_reply_stream(struct http_request *rq, unsigned status, const char *content_type,
+                       http_next_fn next, void (*free_ctx)(void *ctx), void *take_ctx);
 
 /* ---- waiting ---- */
 /* The handler returns without a reply; `resumed` runs on the loop's thread after http_resume. */
-void http_suspend(struct http_request *rq, void (*resumed)(struct http_request *rq, void *ctx), void *ctx);
+void http_suspend(struct http_request *rq, void (*resumed)(struct http_request *rq, void *ctx),
+                  void *ctx);
 /* Any thread, once per suspend; it may even come before the handler has returned. */
 void http_resume(struct http_request *rq);
-/* Resumes `n` requests, waking each loop once. The array is in another order afterwards, its requests out of reach. */
+/* Resumes `n` requests, waking each loop once. The array is in another order afterwards, its
+ * requests out of reach. */
 void http_resume_all(struct http_request **rqs, size_t n);
 
 #endif

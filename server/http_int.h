@@ -129,10 +129,10 @@ struct http_loop {
     int event_fd;
     int64_t now_us; /* read once a turn */
     uint64_t turn;
-    bool in_run;   /* inside MHD_run */
-    bool busy;     /* there is more to do than libmicrohttpd's events will tell */
-    size_t unsent; /* replies given to libmicrohttpd in this turn and not completed in it */
-    bool quiesced;
+    bool in_run;           /* inside MHD_run */
+    bool busy;             /* there is more to do than libmicrohttpd's events will tell */
+    size_t unsent;         /* replies given to libmicrohttpd in this turn and not completed in it */
+    _Atomic bool quiesced; /* calls no handler any more */
     struct conn_list waits[WAIT_COUNT];
     struct request_list pending, suspended; /* by waiting_since_us */
     size_t open, open_peak;                 /* connections */

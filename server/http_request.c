@@ -311,6 +311,8 @@ static enum MHD_Result on_complete(struct http_request *rq)
     rq->in_call = true;
     if (rq->target_fault != NULL) {
         o->refuse(rq, HTTP_REFUSE_TARGET, rq->target_fault, o->ctx);
+    } else if (atomic_load_explicit(&rq->loop->quiesced, memory_order_relaxed)) {
+        o->refuse(rq, HTTP_REFUSE_STOPPING, NULL, o->ctx);
     } else {
         o->handle(rq, o->ctx);
     }
