@@ -111,18 +111,24 @@ static void exit_at_once(int signal_number)
 static err_t store_options_of(const struct config *c, struct store_options *ret,
                               struct err_text *et)
 {
-    uint8_t random[10];
-    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
+    struct {
+        uint64_t hash_secret[2];
+        uint64_t salt;
+        uint8_t id[10];
+    } random;
+    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random) {
         return err_set(et, ERR_IO, "no random numbers: %s", strerror(errno));
     }
+    bytes_hash_set_secret(random.hash_secret);
     *ret = (struct store_options){
         .dir = c->data,
         .map_bytes = c->map_bytes,
         .segment_bytes = c->segment_bytes,
         .tail_bytes_max = c->tail_bytes_max,
         .disk_free_min_bytes = c->disk_free_min_bytes,
+        .salt = random.salt,
     };
-    uuid_make_v7((uint64_t)clock_us(CLOCK_REALTIME) / 1000, random, ret->new_store_id);
+    uuid_make_v7((uint64_t)clock_us(CLOCK_REALTIME) / 1000, random.id, ret->new_store_id);
     return ERR_OK;
 }
 

@@ -44,14 +44,12 @@ static err_t start_index(struct store *s)
     return err;
 }
 
-static err_t log_step(struct store *s)
+/* One transaction of records. */
+static err_t append_step(struct store *s)
 {
     struct applier *a = &s->applier;
     uint32_t before = a->log_next;
     struct kv_txn *txn;
-    if (before == a->generation->n) {
-        return start_index(s);
-    }
     err_t err = kv_begin(s->kv, true, &txn);
     if (err != ERR_OK) {
         return err;
@@ -67,7 +65,14 @@ static err_t log_step(struct store *s)
         return err;
     }
     s->log_position = a->generation->first + a->log_next - 1;
-    return a->log_next == a->generation->n ? start_index(s) : ERR_OK;
+    return ERR_OK;
+}
+
+static err_t log_step(struct store *s)
+{
+    struct applier *a = &s->applier;
+    err_t err = a->log_next < a->generation->n ? append_step(s) : ERR_OK;
+    return err == ERR_OK && a->log_next == a->generation->n ? start_index(s) : err;
 }
 
 static void finish(struct store *s)
@@ -122,6 +127,23 @@ static bool start(struct store *s, bool flush)
     s->applier = (struct applier){
         .stage = APPLY_LOG, .generation = g, .log_next = have < g->n ? (uint32_t)have : g->n};
     return true;
+}
+
+err_t apply_records(struct store *s)
+{
+    index_job_done(&s->applier.job);
+    s->applier = (struct applier){.stage = APPLY_IDLE};
+    while (start(s, true)) {
+        while (s->applier.log_next < s->applier.generation->n) {
+            err_t err = append_step(s);
+            if (err != ERR_OK) {
+                return err;
+            }
+        }
+        s->applier = (struct applier){.stage = APPLY_IDLE};
+        tail_drop_oldest(&s->tail);
+    }
+    return ERR_OK;
 }
 
 err_t store_apply(struct store *s, bool flush, bool *ret_more)

@@ -452,9 +452,14 @@ static err_t run_group(struct committer *w, struct command **commands, size_t n,
     w->next_position = first;
     w->part_count = 0;
     err_t err = open_view(w);
-    if (err == ERR_OK) {
-        err = decide(w, commands, n, time_us);
+    if (err != ERR_OK) {
+        /* Nothing is in the tail yet. */
+        tail_close_group(&s->tail, first - 1);
+        fail_all(commands, n, err);
+        return ERR_OK;
     }
+    err = decide(w, commands, n, time_us);
+    view_park(&w->view);
     if (err == ERR_OK) {
         err = write_group(w, first);
     }
@@ -463,7 +468,6 @@ static err_t run_group(struct committer *w, struct command **commands, size_t n,
     }
     s->last_time_us = time_us;
     tail_close_group(&s->tail, w->next_position - 1);
-    view_park(&w->view);
     return ERR_OK;
 }
 

@@ -95,6 +95,9 @@ static err_t post_positions(struct kv_txn *txn, const struct tail_list *list, si
         b.n = 0;
     } else {
         err_t err = load_last_block(txn, list->kind, row->id, &b);
+        if (err == ERR_OK && b.positions[b.n - 1] != row->last) {
+            err = ERR_CORRUPT;
+        }
         if (err != ERR_OK) {
             return err;
         }

@@ -62,6 +62,7 @@ struct journal_file_options {
     const char *dir; /* exists */
     uint64_t segment_bytes;
     uint8_t store_id[UUID_BYTES];
+    uint64_t salt;  /* random and secret: new segments are checksummed from it */
     bool read_only; /* replay only */
 };
 

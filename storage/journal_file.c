@@ -28,7 +28,7 @@
 #include "storage/journal_segment.h"
 
 struct segment {
-    uint64_t base, size;
+    uint64_t base, size, salt;
     uint64_t last_position; /* of the last group in it; 0: none */
 };
 
@@ -48,6 +48,7 @@ struct journal_file {
     struct segment *old; /* full ones, oldest first */
     size_t old_count, old_cap;
     bool next_ready; /* the segment after the active one stands prepared */
+    uint64_t next_salt;
     bool free_ready; /* a recycled file waits under JOURNAL_FREE_NAME */
 };
 
@@ -87,7 +88,9 @@ static err_t take_file(struct journal_file *j, int *ret_fd)
 {
     if (j->free_ready) {
         j->free_ready = false;
-        if (renameat(j->dir_fd, JOURNAL_FREE_NAME, j->dir_fd, JOURNAL_NEW_NAME) == 0) {
+        /* Its old name must be gone for good before its header says something else. */
+        if (renameat(j->dir_fd, JOURNAL_FREE_NAME, j->dir_fd, JOURNAL_NEW_NAME) == 0 &&
+            fsync(j->dir_fd) == 0) {
             int fd = openat(j->dir_fd, JOURNAL_NEW_NAME, O_RDWR | O_CLOEXEC);
             if (fd >= 0) {
                 *ret_fd = fd;
@@ -106,7 +109,8 @@ static err_t make_segment(struct journal_file *j, uint64_t base)
     if (err != ERR_OK) {
         return err;
     }
-    struct segment_header header = {.base = base, .size = j->options.segment_bytes};
+    struct segment_header header = {
+        .base = base, .size = j->options.segment_bytes, .salt = j->options.salt};
     memcpy(header.store_id, j->options.store_id, UUID_BYTES);
     err = segment_write_header(fd, &header);
     close(fd);
@@ -134,6 +138,7 @@ static err_t prepare_locked(struct journal_file *j)
     }
     err_t err = make_segment(j, next_base(j));
     j->next_ready = err == ERR_OK;
+    j->next_salt = j->options.salt;
     return err;
 }
 
@@ -189,7 +194,8 @@ static err_t roll_locked(struct journal_file *j)
     if (err != ERR_OK) {
         return err;
     }
-    struct segment next = {.base = next_base(j), .size = j->options.segment_bytes};
+    struct segment next = {
+        .base = next_base(j), .size = j->options.segment_bytes, .salt = j->next_salt};
     err = open_active(j, &next);
     if (err != ERR_OK) {
         j->old_count--;
@@ -229,8 +235,10 @@ static err_t journal_file_append(struct journal *base, uint64_t first_position, 
         j->failed = true;
         return ERR_IO;
     }
-    struct group_header header = {
-        .offset = j->active.base + j->at, .first_position = first_position, .count = count};
+    struct group_header header = {.salt = j->active.salt,
+                                  .offset = j->active.base + j->at,
+                                  .first_position = first_position,
+                                  .count = count};
     uint64_t written;
     err_t err = segment_write_group(j->fd, j->at, &header, parts, part_count, &written);
     if (err != ERR_OK) {
@@ -299,6 +307,8 @@ struct replay {
     uint64_t last;   /* position of the last group seen; 0: none */
     bool ended;      /* the end of the journal was found: nothing valid may follow */
     uint64_t end_at; /* where, in its segment */
+    uint64_t last_at,
+        last_bytes; /* the last group of all, in the same segment; last_bytes 0: none there */
     struct segment end_in;
 };
 
@@ -325,48 +335,51 @@ static err_t deliver_group(struct replay *r, const struct segment *s,
 }
 
 /* Delivers the groups of one segment that is in memory; stops at the first that is not valid. */
-static err_t replay_groups(struct replay *r, struct segment *s, struct bytes file, uint64_t *ret_at)
+static err_t replay_groups(struct replay *r, const struct segment_header *segment,
+                           struct bytes file, struct segment *s)
 {
     uint64_t at = JOURNAL_SEGMENT_HEADER_BYTES;
     struct group_header header;
     struct bytes records;
-    while (segment_read_group(file, s->base, at, &header, &records)) {
+    uint64_t last_at = 0;
+    while (segment_read_group(file, segment, at, &header, &records)) {
         err_t err = deliver_group(r, s, &header, records);
         if (err != ERR_OK) {
             return err;
         }
         s->last_position = r->last;
+        last_at = at;
         at += group_bytes(records.n);
     }
-    *ret_at = at;
+    /* A segment is left for the next one when a group does not fit, so an end inside a segment is
+     * the end of the journal only if the next ones are empty: the first empty one settles it. */
+    if (s->last_position == 0 && r->end_in.size != 0) {
+        r->ended = true;
+        return ERR_OK;
+    }
+    r->end_in = *s;
+    r->end_at = at;
+    r->last_at = last_at;
+    r->last_bytes = last_at == 0 ? 0 : at - last_at;
     return ERR_OK;
 }
 
-static err_t replay_segment(struct replay *r, struct segment *s, struct bytes file)
+static err_t replay_segment(struct replay *r, const struct segment_header *segment,
+                            struct bytes file, struct segment *s)
 {
-    uint64_t at = JOURNAL_SEGMENT_HEADER_BYTES;
+    uint64_t at = JOURNAL_SEGMENT_HEADER_BYTES, stray;
     if (!r->ended) {
-        err_t err = replay_groups(r, s, file, &at);
+        err_t err = replay_groups(r, segment, file, s);
         if (err != ERR_OK) {
             return err;
         }
+        at = r->ended ? at : r->end_at;
     }
-    uint64_t stray;
-    if (segment_find_group(file, s->base, at, &stray)) {
+    if (segment_find_group(file, segment, at, &stray)) {
         return err_set(r->et, ERR_CORRUPT,
                        "journal segment %016" PRIx64 ": damaged group at byte %" PRIu64
                        ", a valid one follows at byte %" PRIu64,
                        s->base, at, stray);
-    }
-    /* A segment is left for the next one when a group does not fit, so an end inside a segment is
-     * the end of the journal only if the next ones are empty: the first empty one settles it. */
-    if (!r->ended && s->last_position == 0 && r->end_in.size != 0) {
-        r->ended = true;
-        return ERR_OK;
-    }
-    if (!r->ended) {
-        r->end_in = *s;
-        r->end_at = at;
     }
     return ERR_OK;
 }
@@ -379,8 +392,8 @@ static err_t replay_file(struct replay *r, const uint64_t *base, struct segment 
     if (err != ERR_OK) {
         return err;
     }
-    *ret = (struct segment){.base = header.base, .size = header.size};
-    err = replay_segment(r, ret, bytes_of(file, header.size));
+    *ret = (struct segment){.base = header.base, .size = header.size, .salt = header.salt};
+    err = replay_segment(r, &header, bytes_of(file, header.size), ret);
     free(file);
     return err;
 }
@@ -401,6 +414,7 @@ static err_t replay_all(struct replay *r, const uint64_t *bases, size_t n)
          * turn comes. */
         if (r->ended && s.base == end_of(&r->end_in)) {
             r->j->next_ready = s.size == r->j->options.segment_bytes;
+            r->j->next_salt = s.salt;
         }
     }
     return ERR_OK;
@@ -422,11 +436,37 @@ static err_t remember_old(struct journal_file *j, const uint64_t *bases, size_t 
     return ERR_OK;
 }
 
+/* All that was acknowledged is in LMDB or in the journal: the journal must reach the store's end.
+ * Only a journal of empty segments may say nothing (all was applied, and a new segment begun). */
+static err_t check_reach(const struct replay *r, size_t segments)
+{
+    bool missing = segments == 0 && r->after > 0;
+    if (missing || (r->last != 0 && r->last < r->after)) {
+        return err_set(r->et, ERR_CORRUPT,
+                       "the journal ends at position %" PRIu64 " but the store at %" PRIu64
+                       ": its last groups are damaged or missing",
+                       r->last, r->after);
+    }
+    return ERR_OK;
+}
+
+/* What a killed process wrote last may stand in the page cache only, and after an I/O error the
+ * kernel may even think that it is on disk. Before anybody is told of it, it is written again,
+ * synced. */
+static err_t write_last_again(struct journal_file *j, const struct replay *r)
+{
+    if (fsync(j->dir_fd) != 0) {
+        return err_from_errno(errno);
+    }
+    return r->last_bytes == 0 ? ERR_OK : segment_write_again(j->fd, r->last_at, r->last_bytes);
+}
+
 static err_t start_appending(struct journal_file *j, const struct replay *r, const uint64_t *bases,
                              size_t n)
 {
     if (n == 0) {
-        struct segment first = {.base = 0, .size = j->options.segment_bytes};
+        struct segment first = {
+            .base = 0, .size = j->options.segment_bytes, .salt = j->options.salt};
         err_t err = make_segment(j, 0);
         return err == ERR_OK ? open_active(j, &first) : err;
     }
@@ -436,7 +476,8 @@ static err_t start_appending(struct journal_file *j, const struct replay *r, con
         return err;
     }
     j->at = r->end_at;
-    return remember_old(j, bases, n, r->last);
+    err = write_last_again(j, r);
+    return err == ERR_OK ? remember_old(j, bases, n, r->last) : err;
 }
 
 static err_t journal_file_replay(struct journal *base, uint64_t after,
@@ -452,6 +493,9 @@ static err_t journal_file_replay(struct journal *base, uint64_t after,
     }
     struct replay r = {.j = j, .after = after, .deliver = deliver, .ctx = ctx, .et = et};
     err = replay_all(&r, bases, n);
+    if (err == ERR_OK) {
+        err = check_reach(&r, n);
+    }
     if (err == ERR_OK && !j->options.read_only) {
         err = start_appending(j, &r, bases, n);
         if (err != ERR_OK) {

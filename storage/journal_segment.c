@@ -24,8 +24,8 @@ enum {
     SEGMENT_AT_STORE_ID = 16,
     SEGMENT_AT_BASE = 32,
     SEGMENT_AT_SIZE = 40,
-    SEGMENT_AT_CRC = 48, /* of all before it */
-    SEGMENT_HEADER_USED = 52,
+    SEGMENT_AT_SALT = 48,
+    SEGMENT_AT_CRC = 56, /* of all before it */
 };
 
 /* Places in a group's header. */
@@ -149,6 +149,7 @@ err_t segment_write_header(int fd, const struct segment_header *header)
     memcpy(p + SEGMENT_AT_STORE_ID, header->store_id, UUID_BYTES);
     bytes_put_u64le(p + SEGMENT_AT_BASE, header->base);
     bytes_put_u64le(p + SEGMENT_AT_SIZE, header->size);
+    bytes_put_u64le(p + SEGMENT_AT_SALT, header->salt);
     bytes_put_u32le(p + SEGMENT_AT_CRC, crc32c(0, bytes_of(p, SEGMENT_AT_CRC)));
     err_t err = write_all(fd, p, sizeof p, 0);
     if (err == ERR_OK && fsync(fd) != 0) {
@@ -157,10 +158,10 @@ err_t segment_write_header(int fd, const struct segment_header *header)
     return err;
 }
 
-static err_t read_all(int fd, uint8_t *p, size_t n)
+static err_t read_all(int fd, uint8_t *p, size_t n, uint64_t from)
 {
     for (size_t at = 0; at < n;) {
-        ssize_t done = pread(fd, p + at, n - at, (off_t)at);
+        ssize_t done = pread(fd, p + at, n - at, (off_t)(from + at));
         if (done < 0 && errno == EINTR) {
             continue;
         }
@@ -213,7 +214,7 @@ static err_t load_fd(int fd, uint64_t base, const uint8_t store_id[UUID_BYTES],
     if (file == NULL) {
         return ERR_MEMORY;
     }
-    err_t err = read_all(fd, file, size);
+    err_t err = read_all(fd, file, size, 0);
     if (err == ERR_OK) {
         err = check_header(file, base, size, store_id, et);
     }
@@ -221,7 +222,9 @@ static err_t load_fd(int fd, uint64_t base, const uint8_t store_id[UUID_BYTES],
         free(file);
         return err;
     }
-    *ret = (struct segment_header){.base = base, .size = size};
+    *ret = (struct segment_header){
+        .base = base, .size = size, .salt = bytes_get_u64le(file + SEGMENT_AT_SALT)};
+    memcpy(ret->store_id, store_id, UUID_BYTES);
     *ret_file = file;
     return ERR_OK;
 }
@@ -238,6 +241,14 @@ err_t segment_load(int dir_fd, uint64_t base, const uint8_t store_id[UUID_BYTES]
     err_t err = load_fd(fd, base, store_id, ret, ret_file, et);
     close(fd);
     return err;
+}
+
+/* A client cannot make bytes that pass for a group, since it does not know the salt. */
+static uint32_t checksum_start(uint64_t salt)
+{
+    uint8_t p[8];
+    bytes_put_u64le(p, salt);
+    return crc32c(0, bytes_of(p, sizeof p));
 }
 
 /* Writes all parts from byte `at`; the kernel takes them in one go unless it is interrupted. */
@@ -281,7 +292,8 @@ err_t segment_write_group(int fd, uint64_t at, const struct group_header *header
     bytes_put_u64le(head + GROUP_AT_FIRST, header->first_position);
     bytes_put_u32le(head + GROUP_AT_COUNT, header->count);
     bytes_put_u32le(head + GROUP_AT_BYTES, (uint32_t)n);
-    uint32_t crc = crc32c(0, bytes_of(head + GROUP_AT_OFFSET, sizeof head - GROUP_AT_OFFSET));
+    uint32_t crc = checksum_start(header->salt);
+    crc = crc32c(crc, bytes_of(head + GROUP_AT_OFFSET, sizeof head - GROUP_AT_OFFSET));
     for (int i = 0; i < part_count; i++) {
         crc = crc32c(crc, bytes_of(parts[i].iov_base, parts[i].iov_len));
     }
@@ -293,6 +305,20 @@ err_t segment_write_group(int fd, uint64_t at, const struct group_header *header
     return write_parts(fd, at, all, part_count + (padding > 0 ? 2 : 1));
 }
 
+err_t segment_write_again(int fd, uint64_t at, uint64_t bytes)
+{
+    uint8_t *p = malloc(bytes);
+    if (p == NULL) {
+        return ERR_MEMORY;
+    }
+    err_t err = read_all(fd, p, bytes, at);
+    if (err == ERR_OK) {
+        err = write_all(fd, p, bytes, at);
+    }
+    free(p);
+    return err;
+}
+
 /* A header at byte `at` that names this very place. */
 static bool looks_like_group(struct bytes file, uint64_t base, uint64_t at)
 {
@@ -301,10 +327,10 @@ static bool looks_like_group(struct bytes file, uint64_t base, uint64_t at)
            bytes_get_u64le(file.p + at + GROUP_AT_OFFSET) == base + at;
 }
 
-bool segment_read_group(struct bytes file, uint64_t base, uint64_t at, struct group_header *ret,
-                        struct bytes *ret_records)
+bool segment_read_group(struct bytes file, const struct segment_header *segment, uint64_t at,
+                        struct group_header *ret, struct bytes *ret_records)
 {
-    if (at > file.n || !looks_like_group(file, base, at)) {
+    if (at > file.n || !looks_like_group(file, segment->base, at)) {
         return false;
     }
     const uint8_t *p = file.p + at;
@@ -313,22 +339,25 @@ bool segment_read_group(struct bytes file, uint64_t base, uint64_t at, struct gr
         return false;
     }
     size_t guarded = JOURNAL_GROUP_HEADER_BYTES - GROUP_AT_OFFSET + n;
-    if (bytes_get_u32le(p + GROUP_AT_CRC) != crc32c(0, bytes_of(p + GROUP_AT_OFFSET, guarded))) {
+    if (bytes_get_u32le(p + GROUP_AT_CRC) !=
+        crc32c(checksum_start(segment->salt), bytes_of(p + GROUP_AT_OFFSET, guarded))) {
         return false;
     }
-    *ret = (struct group_header){.offset = base + at,
+    *ret = (struct group_header){.salt = segment->salt,
+                                 .offset = segment->base + at,
                                  .first_position = bytes_get_u64le(p + GROUP_AT_FIRST),
                                  .count = bytes_get_u32le(p + GROUP_AT_COUNT)};
     *ret_records = bytes_of(p + JOURNAL_GROUP_HEADER_BYTES, n);
     return ret->count > 0 && ret->first_position > 0;
 }
 
-bool segment_find_group(struct bytes file, uint64_t base, uint64_t at, uint64_t *ret_at)
+bool segment_find_group(struct bytes file, const struct segment_header *segment, uint64_t at,
+                        uint64_t *ret_at)
 {
     struct group_header header;
     struct bytes records;
-    for (uint64_t i = at + 8; i + JOURNAL_GROUP_HEADER_BYTES <= file.n; i += 8) {
-        if (segment_read_group(file, base, i, &header, &records)) {
+    for (uint64_t i = at; i + JOURNAL_GROUP_HEADER_BYTES <= file.n; i += 8) {
+        if (segment_read_group(file, segment, i, &header, &records)) {
             *ret_at = i;
             return true;
         }

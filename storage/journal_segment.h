@@ -15,10 +15,12 @@
 struct segment_header {
     uint64_t base; /* logical offset of its first byte */
     uint64_t size; /* of the file */
+    uint64_t salt; /* secret: where the checksums of its groups start from */
     uint8_t store_id[UUID_BYTES];
 };
 
 struct group_header {
+    uint64_t salt;   /* of its segment */
     uint64_t offset; /* logical offset of this header */
     uint64_t first_position;
     uint32_t count;
@@ -46,11 +48,16 @@ MUST_CHECK err_t segment_write_group(int fd, uint64_t at, const struct group_hea
                                      const struct iovec *parts, int part_count,
                                      uint64_t *ret_written);
 
-/* The group at byte `at` of a segment in memory; false where there is no whole, valid one. */
-bool segment_read_group(struct bytes file, uint64_t base, uint64_t at, struct group_header *ret,
-                        struct bytes *ret_records);
+/* Writes what stands at byte `at` again, through a descriptor that syncs. */
+MUST_CHECK err_t segment_write_again(int fd, uint64_t at, uint64_t bytes);
 
-/* Looks for the header of any group after byte `at`; true with its place where there is one. */
-bool segment_find_group(struct bytes file, uint64_t base, uint64_t at, uint64_t *ret_at);
+/* The group at byte `at` of a segment in memory; false where there is no whole, valid one. */
+bool segment_read_group(struct bytes file, const struct segment_header *segment, uint64_t at,
+                        struct group_header *ret, struct bytes *ret_records);
+
+/* Looks for any valid group at or after byte `at` (a multiple of 8); true with its place where
+ * there is one. */
+bool segment_find_group(struct bytes file, const struct segment_header *segment, uint64_t at,
+                        uint64_t *ret_at);
 
 #endif

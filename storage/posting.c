@@ -63,6 +63,10 @@ static bool decode_positions(const uint8_t *p, const uint8_t *end, uint32_t n, u
                 return false;
             }
             byte = *p++;
+            bool too_long = (shift == 63 && byte > 1) || (shift > 0 && byte == 0);
+            if (too_long) {
+                return false;
+            }
             delta |= (uint64_t)(byte & 0x7f) << shift;
             shift += 7;
         } while (byte >= 0x80);

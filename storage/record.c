@@ -201,7 +201,7 @@ static bool set_number(struct event *e, uint64_t field, uint64_t v)
 
 static bool add_tag(struct event *e, struct bytes tag)
 {
-    if (e->tag_count == EVENT_TAGS_MAX) {
+    if (e->tag_count == EVENT_TAGS_MAX || tag.n > EVENT_NAME_MAX) {
         return false;
     }
     e->tags[e->tag_count++] = tag;
@@ -268,7 +268,8 @@ err_t record_decode(uint64_t position, struct bytes body, struct event *ret)
             return ERR_CORRUPT;
         }
     }
-    bool whole = ret->revision > 0 && ret->stream.n > 0 && ret->type.n > 0 && ret->id.n > 0;
+    bool whole = ret->revision > 0 && ret->stream.n > 0 && ret->type.n > 0 && ret->id.n > 0 &&
+                 ret->stream.n <= EVENT_NAME_MAX && ret->type.n <= EVENT_NAME_MAX;
     return whole ? ERR_OK : ERR_CORRUPT;
 }
 

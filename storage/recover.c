@@ -48,9 +48,9 @@ static err_t count_stream(struct store *s, const struct event *event)
     kv_abort(txn);
     if (err == ERR_NOT_FOUND) {
         atomic_fetch_add(&s->streams, 1);
-        return ERR_OK;
     }
-    return err;
+    /* A damaged row is for verify to report and reindex to mend, not a reason not to start. */
+    return err == ERR_NOT_FOUND || err == ERR_CORRUPT ? ERR_OK : err;
 }
 
 static err_t add_record(struct store *s, uint64_t position, struct bytes record)
@@ -139,6 +139,9 @@ static err_t add_group(void *ctx, const struct journal_group *group)
 {
     struct store *s = ctx;
     struct bytes left = group->records;
+    if (group->count > TAIL_EVENTS_MAX) {
+        return ERR_CORRUPT;
+    }
     err_t err = open_group(s, group->count, left.n);
     uint64_t position = group->first_position;
     for (uint32_t i = 0; i < group->count && err == ERR_OK; i++, position++) {
@@ -151,6 +154,9 @@ static err_t add_group(void *ctx, const struct journal_group *group)
         if (err == ERR_OK) {
             left = bytes_of(left.p + size, left.n - size);
         }
+    }
+    if (err == ERR_OK && left.n > 0) {
+        err = ERR_CORRUPT;
     }
     if (err == ERR_OK) {
         tail_close_group(&s->tail, position - 1);

@@ -98,6 +98,33 @@ static err_t make_dirs(struct store *s, struct err_text *et)
     return err;
 }
 
+static err_t sync_dir(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return err_from_errno(errno);
+    }
+    err_t err = fsync(fd) == 0 ? ERR_OK : err_from_errno(errno);
+    close(fd);
+    return err;
+}
+
+/* Files that were made are found again after a power cut only when their directories are synced, up
+ * to the one that holds DATA. */
+static err_t sync_dirs(const struct store *s, struct err_text *et)
+{
+    static const char *const DIRS[] = {"journal", "store", ".", ".."};
+    for (size_t i = 0; i < sizeof DIRS / sizeof DIRS[0]; i++) {
+        char path[PATH_MAX];
+        sub_path(s, DIRS[i], path);
+        err_t err = sync_dir(path);
+        if (err != ERR_OK) {
+            return err_set(et, err, "cannot sync the directory %s", path);
+        }
+    }
+    return ERR_OK;
+}
+
 /* ---- format and identity ---- */
 
 static err_t write_identity(struct store *s, struct kv_txn *txn)
@@ -218,8 +245,10 @@ static err_t open_journal(struct store *s, struct err_text *et)
 {
     char path[PATH_MAX];
     sub_path(s, "journal", path);
-    struct journal_file_options options = {
-        .dir = path, .segment_bytes = s->options.segment_bytes, .read_only = s->options.read_only};
+    struct journal_file_options options = {.dir = path,
+                                           .segment_bytes = s->options.segment_bytes,
+                                           .salt = s->options.salt,
+                                           .read_only = s->options.read_only};
     memcpy(options.store_id, s->id, UUID_BYTES);
     return journal_file_open(&options, &s->journal, et);
 }
@@ -282,6 +311,9 @@ static err_t open_parts(struct store *s, struct err_text *et)
     if (err == ERR_OK && !s->options.read_only) {
         err = store_prepare(s);
         err = err == ERR_DISK_FULL ? ERR_OK : err; /* reads work, writes say so */
+    }
+    if (err == ERR_OK && !s->options.read_only) {
+        err = sync_dirs(s, et);
     }
     return err;
 }
@@ -449,10 +481,35 @@ static err_t clear_index(struct store *s)
     return kv_commit(txn);
 }
 
+/* A record that cannot be read would leave the store without an index for good: nothing is cleared
+ * then. */
+static err_t check_log(struct store *s)
+{
+    struct store_view *v;
+    err_t err = store_view_open(s, &v);
+    if (err != ERR_OK) {
+        return err;
+    }
+    for (uint64_t p = 1; p <= s->log_position && err == ERR_OK; p++) {
+        struct store_record record;
+        struct event event;
+        err = store_get_event(v, p, &record);
+        if (err == ERR_OK) {
+            err = store_record_decode(&record, &event);
+        }
+    }
+    store_view_close(v);
+    return err;
+}
+
 err_t store_reindex(struct store *s, bool (*progress)(void *ctx, uint64_t done, uint64_t total),
                     void *ctx)
 {
-    err_t err = apply_all(s);
+    /* The index may be what is damaged, so only records are applied. */
+    err_t err = apply_records(s);
+    if (err == ERR_OK) {
+        err = check_log(s);
+    }
     if (err == ERR_OK) {
         err = clear_index(s);
     }

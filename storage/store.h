@@ -24,6 +24,8 @@ struct store_options {
     uint64_t disk_free_min_bytes; /* headroom: below it writes are refused as DISK_FULL; 0: 64 MiB
                                    */
     uint8_t new_store_id[UUID_BYTES]; /* the store's id, where one is made now */
+    uint64_t salt; /* random, fresh and secret: with it nobody can make bytes that look like a group
+                      of the journal */
     bool read_only; /* verify: opens LMDB, replays the journal into memory, writes nothing */
 };
 

@@ -81,6 +81,9 @@ MUST_CHECK err_t meta_put(struct kv_txn *txn, const char *name, uint64_t value);
 #define META_STREAMS        "streams"
 #define META_STORE_ID       "store_id"
 
+/* For reindex: moves the records of the whole tail into the log and leaves the index behind. */
+MUST_CHECK err_t apply_records(struct store *s);
+
 MUST_CHECK err_t committer_new(struct store *s, struct committer **ret);
 void committer_free(struct committer *c);
 

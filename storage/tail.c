@@ -179,6 +179,12 @@ err_t tail_open_group(struct tail *t, size_t events, size_t bytes)
     tail_lock(t);
     err_t err = open_group_locked(t, events, bytes);
     tail_unlock(t);
+    /* The group's records stand in one chunk: one run of bytes for the journal, and no memory is
+     * needed half way. */
+    if (err == ERR_OK && tail_reserve(t, bytes) == NULL) {
+        tail_close_group(t, atomic_load(&t->committed));
+        err = ERR_MEMORY;
+    }
     return err;
 }
 
@@ -194,6 +200,11 @@ uint8_t *tail_reserve(struct tail *t, size_t n)
 {
     struct tail_generation *g = t->active;
     struct tail_chunk *c = g->chunks;
+    if (c != NULL && c->used == 0 && c->size < n) {
+        g->chunks = c->next; /* reserved for a group that then put nothing in */
+        free(c);
+        c = NULL;
+    }
     if (c == NULL || c->size - c->used < n) {
         size_t size = n > CHUNK_BYTES ? n : CHUNK_BYTES;
         c = malloc(sizeof *c + size);

@@ -13,6 +13,7 @@
 
 static bool is_ahead(const struct store_view *v)
 {
+    atomic_thread_fence(memory_order_acquire); /* LMDB reads its transaction's number plainly */
     return atomic_load(&v->store->apply_target) > v->tail.position;
 }
 

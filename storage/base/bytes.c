@@ -10,6 +10,8 @@ __extension__ typedef unsigned __int128 u128;
 
 #define ASCII_HIGH_BITS 0x8080808080808080ULL
 
+static uint64_t secret_a = HASH_A, secret_b = HASH_B;
+
 static uint64_t mix(uint64_t a, uint64_t b);
 static uint64_t load_u64(const uint8_t *p);
 static uint64_t load_u32(const uint8_t *p);
@@ -25,13 +27,19 @@ int bytes_compare(struct bytes a, struct bytes b)
     return (a.n > b.n) - (a.n < b.n);
 }
 
+void bytes_hash_set_secret(const uint64_t secret[2])
+{
+    secret_a = secret[0] ^ HASH_A;
+    secret_b = secret[1] ^ HASH_B;
+}
+
 uint64_t bytes_hash(struct bytes b, uint64_t seed)
 {
     const uint8_t *p = b.p;
     size_t n = b.n;
-    uint64_t h = seed ^ HASH_A;
+    uint64_t h = seed ^ secret_a;
     for (; n > 16; p += 16, n -= 16) {
-        h = mix(load_u64(p) ^ HASH_B, load_u64(p + 8) ^ h);
+        h = mix(load_u64(p) ^ secret_b, load_u64(p + 8) ^ h);
     }
     /* The last 0 to 16 bytes as two words that may overlap; the length below tells such inputs
      * apart. */
@@ -46,7 +54,7 @@ uint64_t bytes_hash(struct bytes b, uint64_t seed)
     } else if (n > 0) {
         first = (uint64_t)p[0] << 16 | (uint64_t)p[n >> 1] << 8 | p[n - 1];
     }
-    return mix(HASH_B ^ b.n, mix(first ^ HASH_B, last ^ h));
+    return mix(secret_b ^ b.n, mix(first ^ secret_b, last ^ h));
 }
 
 bool bytes_are_utf8(struct bytes b)

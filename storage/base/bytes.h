@@ -44,6 +44,10 @@ static inline bool bytes_have_prefix(struct bytes a, struct bytes prefix)
 /* Byte order, shorter first where one is the beginning of the other: <0, 0, >0. */
 int bytes_compare(struct bytes a, struct bytes b);
 
+/* Sets the secret that bytes_hash starts from, so that nobody can choose keys that collide: random,
+ * once, before other threads start. Without it hashes are the same in every run. */
+void bytes_hash_set_secret(const uint64_t secret[2]);
+
 /* A 64-bit hash for tables in memory: seeded, wyhash-like mixing, not cryptographic. It depends on
  * the machine's byte order and must not be stored. */
 uint64_t bytes_hash(struct bytes b, uint64_t seed);

@@ -76,6 +76,8 @@ err_t err_from_errno(int code)
     case EDQUOT:
         return ERR_DISK_FULL;
     case ENOMEM:
+    case EMFILE: /* passes, like memory */
+    case ENFILE:
         return ERR_MEMORY;
     case ENOENT:
         return ERR_NOT_FOUND;

@@ -42,8 +42,8 @@ err_t err_set(struct err_text *et, err_t err, const char *format, ...)
 void err_prepend(struct err_text *et, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* The code for an errno value: ENOSPC and EDQUOT are DISK_FULL, ENOMEM is MEMORY, ENOENT is
- * NOT_FOUND, all else IO. */
+/* The code for an errno value: ENOSPC and EDQUOT are DISK_FULL, ENOMEM, EMFILE and ENFILE are
+ * MEMORY, ENOENT is NOT_FOUND, all else IO. */
 err_t err_from_errno(int code);
 
 #endif
