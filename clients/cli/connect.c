@@ -1,6 +1,8 @@
 /* connect: see connect.h. */
 #include "connect.h"
 
+#include <inttypes.h>
+
 struct daybook *cli_connect(const struct cli_globals *globals,
                             const struct daybook_options *options)
 {
@@ -18,18 +20,20 @@ struct daybook *cli_connect(const struct cli_globals *globals,
     return result == DAYBOOK_OK ? db : NULL;
 }
 
+/* Of conflicts the violations say all, each on a line; else there is one line. */
 int cli_fail(const struct daybook *db, const char *what)
 {
     const struct daybook_problem *p = daybook_problem(db);
     const char *colon = p->detail[0] != '\0' ? ": " : "";
-    if (p->field[0] != '\0') {
-        cli_error("%s: %s%s%s (%s)", what, p->title, colon, p->detail, p->field);
-    } else {
-        cli_error("%s: %s%s%s", what, p->title, colon, p->detail);
-    }
     for (size_t i = 0; i < p->violations_n; i++) {
-        cli_error("stream %s: expected %s, its head revision is %llu", p->violations[i].stream,
-                  p->violations[i].expected, (unsigned long long)p->violations[i].actual);
+        const struct daybook_violation *v = &p->violations[i];
+        cli_error("%s: %s: stream %s: expected %s, its head revision is %" PRIu64, what, p->title,
+                  v->stream, v->expected, v->actual);
+    }
+    if (p->violations_n == 0 && p->field[0] != '\0') {
+        cli_error("%s: %s%s%s (%s)", what, p->title, colon, p->detail, p->field);
+    } else if (p->violations_n == 0) {
+        cli_error("%s: %s%s%s", what, p->title, colon, p->detail);
     }
     if (p->hint[0] != '\0') {
         cli_hint("%s", p->hint);

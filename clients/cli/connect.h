@@ -15,8 +15,7 @@
 struct daybook *cli_connect(const struct cli_globals *globals,
                             const struct daybook_options *options);
 
-/* Prints the handle's last problem, after "<what>: ", with its violations and its hint. Returns
- * CLI_FAILED. */
+/* Prints the handle's last problem after "<what>: ", and its hint. Returns CLI_FAILED. */
 int cli_fail(const struct daybook *db, const char *what);
 
 /* Events that `read` and `export` are about, as given on the command line. {0} is everything. */

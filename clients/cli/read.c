@@ -13,7 +13,8 @@
 static bool add_pretty(struct daybook_buffer *line, const struct daybook_event *e);
 static bool add_pretty_data(struct daybook_buffer *line, const struct daybook_event *e);
 
-static int print_events(struct daybook *db, struct daybook_events *events, bool json)
+static int print_events(struct daybook *db, struct daybook_events *events, const char *what,
+                        bool json)
 {
     struct daybook_buffer line;
     const struct daybook_event *event = NULL;
@@ -33,7 +34,7 @@ static int print_events(struct daybook *db, struct daybook_events *events, bool 
     if (result == DAYBOOK_END) {
         return CLI_OK;
     }
-    return result == DAYBOOK_OK ? CLI_FAILED : cli_fail(db, "read");
+    return result == DAYBOOK_OK ? CLI_FAILED : cli_fail(db, what);
 }
 
 /* "42  2026-01-01T00:00:00.000000Z  order-7@3  ItemAdded  {"sku":"a"}" */
@@ -82,8 +83,10 @@ static int read_events(const struct cli_globals *globals,
     if (db == NULL) {
         return CLI_FAILED;
     }
-    int result = daybook_read(db, options, &events) == DAYBOOK_OK ? print_events(db, events, json)
-                                                                  : cli_fail(db, "read");
+    const char *what = options->stream != NULL ? options->stream : "read";
+    int result = daybook_read(db, options, &events) == DAYBOOK_OK
+                     ? print_events(db, events, what, json)
+                     : cli_fail(db, what);
     daybook_events_free(events);
     daybook_close(db);
     return result;

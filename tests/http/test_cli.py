@@ -176,7 +176,9 @@ def test_append_expect(server, name, expect, exists, ok):
         server.append_ok(stream, event())
     done = daybook("append", stream, "--type", "T", "--expect", expect, server=server, status=0 if ok else 1)
     if not ok:
-        assert f"stream {stream}: expected {expect}, its head revision is {int(exists)}\n" in done.stderr.decode()
+        assert done.stderr.decode().startswith(
+            "daybook: append: a stream is not at the expected revision: "
+            f"stream {stream}: expected {expect}, its head revision is {int(exists)}\nhint: ")
     assert server.head_revision(stream) == exists + ok
 
 
@@ -275,7 +277,7 @@ def test_read_large_events(server, name):
 def test_read_not_there(server, name):
     stream = name()
     done = daybook("read", stream, server=server, status=1)
-    assert done.stderr.decode().startswith("daybook: read: the stream does not exist") and done.stdout == b""
+    assert done.stderr.decode().startswith(f"daybook: {stream}: the stream does not exist") and done.stdout == b""
 
 
 def test_read_pretty_is_safe(server, name):

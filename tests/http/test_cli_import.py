@@ -5,6 +5,8 @@ import gzip
 import json
 import os
 import pathlib
+import pty
+import re
 import subprocess
 
 import pytest
@@ -117,6 +119,20 @@ def test_import_dry_run_and_quiet(fresh):
     assert done.stdout == b"20 events in 4 streams; nothing was sent\n"
     done = daybook("import", "-", "--quiet", server=fresh, stdin=lines)
     assert (done.stdout, done.stderr) == (b"", b"") and fresh.position() == 20
+
+
+def test_import_progress():
+    """On a terminal one line of progress is rewritten and taken away at the end; without one there is none."""
+    lines = text(lines_of(200_000))
+    master, slave = pty.openpty()
+    process = subprocess.Popen([DAYBOOK, "import", "-", "--dry-run"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=slave)
+    os.close(slave)
+    out, _ = process.communicate(lines)
+    shown = os.read(master, 65536)
+    os.close(master)
+    assert process.returncode == 0 and out == b"200000 events in 4 streams; nothing was sent\n"
+    assert re.match(rb"\r\d+ events, \d+/s\x1b\[K\r", shown) and shown.endswith(b"\r\x1b[K"), shown
+    assert daybook("import", "-", "--dry-run", stdin=lines).stderr == b""
 
 
 # ---- bad lines ------------------------------------------------------------------------------------
