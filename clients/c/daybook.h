@@ -22,13 +22,13 @@ struct daybook_events; /* events as they arrive */
 
 enum daybook_result {
     DAYBOOK_OK = 0,
-    DAYBOOK_END,           /* daybook_events_next: there are no more events */
-    DAYBOOK_ERR_ARGUMENT,  /* the call is wrong; nothing was sent */
-    DAYBOOK_ERR_MEMORY,    /* out of memory, or over a bound of this library */
-    DAYBOOK_ERR_TRANSPORT, /* no whole answer, retries included: a write may have happened */
-    DAYBOOK_ERR_PROTOCOL,  /* the answer is none of a Daybook server */
-    DAYBOOK_ERR_CONFLICT,  /* a stream is not as expected: see violations */
-    DAYBOOK_ERR_ID_REUSED, /* an event id was used before, for another event */
+    DAYBOOK_END,                   /* daybook_events_next: there are no more events */
+    DAYBOOK_ERR_ARGUMENT,          /* the call is wrong; nothing was sent */
+    DAYBOOK_ERR_MEMORY,            /* out of memory, or over a bound of this library */
+    DAYBOOK_ERR_TRANSPORT,         /* no whole answer, retries included */
+    DAYBOOK_ERR_PROTOCOL,          /* the answer is none of a Daybook server */
+    DAYBOOK_ERR_CONFLICT,          /* a stream is not as expected: see violations */
+    DAYBOOK_ERR_ID_REUSED,         /* an event id was used before, for another event */
     DAYBOOK_ERR_PARTIAL_DUPLICATE, /* some events are there already and some are new */
     DAYBOOK_ERR_NOT_FOUND,         /* no such stream or event */
     DAYBOOK_ERR_DELETED,           /* the stream was deleted for ever */
@@ -126,7 +126,9 @@ struct daybook_appended {
 };
 
 /* Appends events to one stream, all or nothing, durably. Tried again as long as options.retry_ms
- * allows; ids make that safe. Any result but OK, END or DAYBOOK_ERR_TRANSPORT: nothing changed. */
+ * allows; ids make that safe. After DAYBOOK_ERR_TRANSPORT, _PROTOCOL, _UNAVAILABLE, _SERVER and
+ * _MEMORY the events may be there or not (an earlier try may have got through): repeat the call
+ * with the same ids to know. After any other error they are not. */
 enum daybook_result daybook_append(struct daybook *db, const char *stream,
                                    struct daybook_expect expect,
                                    const struct daybook_new_event *events, size_t events_n,
