@@ -296,6 +296,35 @@ static err_t check_names(struct verifier *v)
     return err;
 }
 
+/* What is still in memory was checked when it came from a command or from the journal; its records are
+ * read again here. */
+static err_t check_tail(struct verifier *v)
+{
+    struct store_view *view;
+    err_t err = store_view_open(v->store, &view);
+    if (err != ERR_OK) {
+        return err;
+    }
+    for (uint64_t p = v->end + 1; err == ERR_OK && p <= store_view_position(view); p++) {
+        struct bytes body;
+        struct event event;
+        uint32_t flags;
+        err = view_record(view, p, &body, &flags);
+        if (err == ERR_OK) {
+            err = record_decode(p, body, &event);
+        }
+        if (err == ERR_OK) {
+            v->report->events++;
+            v->report->streams += event.revision == 1;
+        } else if (err == ERR_CORRUPT) {
+            find(v, "position %" PRIu64 ": the record is damaged", p);
+            err = ERR_OK;
+        }
+    }
+    store_view_close(view);
+    return err;
+}
+
 err_t store_verify(struct store *s, const struct store_verify_options *options,
                    struct store_verify_report *ret)
 {
@@ -306,24 +335,5 @@ err_t store_verify(struct store *s, const struct store_verify_options *options,
     if (err == ERR_OK) {
         err = check_names(&v);
     }
-    /* What is still in memory was checked when it came from the journal or from a command; its
-     * records are read again here. */
-    struct store_view *view = NULL;
-    if (err == ERR_OK) {
-        err = store_view_open(s, &view);
-    }
-    for (uint64_t p = v.end + 1; err == ERR_OK && p <= store_view_position(view); p++) {
-        struct bytes body;
-        uint32_t flags;
-        err = view_record(view, p, &body, &flags);
-        if (err == ERR_CORRUPT) {
-            find(&v, "position %" PRIu64 ": the record is damaged", p);
-            err = ERR_OK;
-        }
-        ret->events++;
-    }
-    if (view != NULL) {
-        store_view_close(view);
-    }
-    return err;
+    return err == ERR_OK ? check_tail(&v) : err;
 }
