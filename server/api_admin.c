@@ -82,7 +82,7 @@ static err_t fill_status(struct app *app, Daybook__V1__Status *s)
     s->position = stats.position;
     s->applied_position = stats.applied_position;
     s->streams = stats.streams;
-    s->uptime_s = (double)(now.tv_sec * 1000000 + now.tv_nsec / 1000 - app->started_us) / 1e6;
+    s->uptime_s = (double)now.tv_sec + (double)now.tv_nsec / 1e9 - (double)app->started_us / 1e6;
     s->data_bytes = stats.data_bytes;
     s->tail_bytes = stats.tail_bytes;
     s->tail_bytes_max = stats.tail_bytes_max;

@@ -46,10 +46,12 @@ err_t http_start(const struct http_options *options, struct http **ret, struct e
     h->loop_count = h->loop_count > LOOPS_MAX ? LOOPS_MAX : h->loop_count;
     address_table_init(&h->addresses);
     h->loops = calloc(h->loop_count, sizeof *h->loops);
+    if (h->host == NULL || h->loops == NULL) {
+        http_stop(h);
+        return err_set(et, ERR_MEMORY, "no memory for the HTTP server");
+    }
     int fd = -1;
-    err_t err = h->host == NULL || h->loops == NULL
-                    ? err_set(et, ERR_MEMORY, "no memory for the HTTP server")
-                    : http_listen(h->host, options->port, &fd, et);
+    err_t err = http_listen(h->host, options->port, &fd, et);
     if (err == ERR_OK) {
         h->port = http_listen_port(fd);
     }

@@ -162,7 +162,7 @@ MUST_CHECK err_t http_listen(const char *host, unsigned port, int *ret_fd, struc
 unsigned http_listen_port(int fd);
 
 /* http_connection.c: callbacks of libmicrohttpd, and the deadlines */
-enum MHD_Result http_on_accept(void *cls, const struct sockaddr *address, socklen_t n);
+enum MHD_Result http_on_accept(void *cls, const struct sockaddr *peer, socklen_t n);
 void http_on_connection(void *cls, struct MHD_Connection *mhd, void **socket_context,
                         enum MHD_ConnectionNotificationCode code);
 void http_conn_wait(struct conn *c, enum conn_wait what);

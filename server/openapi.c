@@ -68,30 +68,28 @@ static const struct parameter parameters[] = {
  * the message: in any. `members`: what stands in the schema instead; "" leaves the field out. */
 static const struct {
     const char *message, *field, *members;
-} json_forms[] =
-    {
-        {NULL, "time_us", "\"time\":{\"type\":\"string\",\"format\":\"date-time\"}"},
-        {NULL, "created_time_us",
-         "\"created_time\":{\"type\":\"string\",\"format\":\"date-time\"}"},
-        {NULL, "occurred_at", "\"occurred_at\":{\"type\":\"string\",\"format\":\"date-time\"}"},
-        {NULL, "id", "\"id\":{\"type\":\"string\",\"format\":\"uuid\"}"},
-        {NULL, "store_id", "\"store_id\":{\"type\":\"string\",\"format\":\"uuid\"}"},
-        {NULL, "data",
-         "\"data\":{\"description\":\"Any JSON value, kept byte for byte; where content_type is "
-         "JSON.\"},\"data_base64\":{\"type\":\"string\",\"contentEncoding\":\"base64\","
-         "\"description\":\"The payload where content_type is not JSON.\"}"},
-        {NULL, "metadata", "\"metadata\":{\"type\":\"object\"}"},
-        {NULL, "expected_revision",
-         "\"expected_revision\":{\"oneOf\":[{\"type\":\"integer\",\"minimum\":0},{\"enum\":["
-         "\"any\",\"no_stream\",\"stream_exists\"]}],\"default\":\"any\"}"},
-        {NULL, "expected_state", ""},
-        {"Violation", "expected",
-         "\"expected\":{\"oneOf\":[{\"type\":\"integer\",\"minimum\":0},{\"enum\":[\"any\",\"no_"
-         "stream\",\"stream_exists\"]}]}"},
-        {"NameCountList", "items",
-         "\"categories\":{\"type\":\"array\",\"items\":{\"$ref\":" SCHEMA(
-             "NameCount") "}},\"types\":{\"type\":\"array\",\"items\":{\"$ref\":" SCHEMA("NameCoun"
-                                                                                         "t") "}}"},
+} json_forms[] = {
+    {NULL, "time_us", "\"time\":{\"type\":\"string\",\"format\":\"date-time\"}"},
+    {NULL, "created_time_us", "\"created_time\":{\"type\":\"string\",\"format\":\"date-time\"}"},
+    {NULL, "occurred_at", "\"occurred_at\":{\"type\":\"string\",\"format\":\"date-time\"}"},
+    {NULL, "id", "\"id\":{\"type\":\"string\",\"format\":\"uuid\"}"},
+    {NULL, "store_id", "\"store_id\":{\"type\":\"string\",\"format\":\"uuid\"}"},
+    {NULL, "data",
+     "\"data\":{\"description\":\"Any JSON value, kept byte for byte; where content_type is "
+     "JSON.\"},\"data_base64\":{\"type\":\"string\",\"contentEncoding\":\"base64\","
+     "\"description\":\"The payload where content_type is not JSON.\"}"},
+    {NULL, "metadata", "\"metadata\":{\"type\":\"object\"}"},
+    {NULL, "expected_revision",
+     "\"expected_revision\":{\"oneOf\":[{\"type\":\"integer\",\"minimum\":0},{\"enum\":["
+     "\"any\",\"no_stream\",\"stream_exists\"]}],\"default\":\"any\"}"},
+    {NULL, "expected_state", ""},
+    {"Violation", "expected",
+     "\"expected\":{\"oneOf\":[{\"type\":\"integer\",\"minimum\":0},{\"enum\":[\"any\",\"no_"
+     "stream\",\"stream_exists\"]}]}"},
+    {"NameCountList", "items",
+     "\"categories\":{\"type\":\"array\",\"items\":{\"$ref\":" SCHEMA(
+         "NameCount") "}},\"types\":{\"type\":\"array\",\"items\":{\"$ref\":" SCHEMA("NameCoun"
+                                                                                     "t") "}}"},
 };
 
 /* Messages that are sent to the server: unknown fields are refused, and these are required. */
@@ -115,10 +113,8 @@ static const ProtobufCMessageDescriptor *const messages[] = {
     &daybook__v1__stream_list__descriptor,     &daybook__v1__name_count__descriptor,
     &daybook__v1__name_count_list__descriptor, &daybook__v1__violation__descriptor,
     &daybook__v1__problem__descriptor,         &daybook__v1__status__descriptor,
-    &daybook__v1__verify_report__descriptor,
+    &daybook__v1__verify_report__descriptor,   NULL,
 };
-
-#define MESSAGES (sizeof messages / sizeof *messages)
 
 static pthread_once_t document_once = PTHREAD_ONCE_INIT;
 static struct buf document;
@@ -334,7 +330,7 @@ static void put_components(struct buf *b)
     buf_put_byte(b, ',');
     put_media(b, "application/x-protobuf", "Problem");
     buf_put_string(b, "}}},\"schemas\":{");
-    for (size_t i = 0; i < MESSAGES; i++) {
+    for (size_t i = 0; messages[i] != NULL; i++) {
         buf_put_string(b, i == 0 ? "" : ",");
         put_schema(b, messages[i]);
     }

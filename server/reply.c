@@ -267,7 +267,7 @@ static Daybook__V1__Violation **make_violations(struct arena *arena,
                                                 const struct problem_extra *extra)
 {
     size_t n = extra->violation_count;
-    Daybook__V1__Violation **list = arena_alloc(arena, (n + 1) * sizeof *list);
+    Daybook__V1__Violation **list = arena_alloc(arena, (n + 1) * sizeof(void *));
     Daybook__V1__Violation *items = arena_alloc(arena, (n + 1) * sizeof *items);
     if (list == NULL || items == NULL) {
         return NULL;

@@ -12,12 +12,12 @@
 static struct route routes[] = {
 #define ROUTE(method_, path_, handler_, summary_, request_, response_, parameters_) \
     {.method = HTTP_##method_,                                                      \
-     .path = path_,                                                                 \
-     .summary = summary_,                                                           \
-     .request = request_,                                                           \
-     .response = response_,                                                         \
-     .parameters = parameters_,                                                     \
-     .handle = handler_},
+     .path = (path_),                                                               \
+     .summary = (summary_),                                                         \
+     .request = (request_),                                                         \
+     .response = (response_),                                                       \
+     .parameters = (parameters_),                                                   \
+     .handle = (handler_)},
 #include "server/routes.def"
 #undef ROUTE
 };
