@@ -20,7 +20,7 @@
 /* As given; what was not is UNSET or NULL. */
 struct given {
     const char *workload, *encoding, *expect, *path;
-    uint64_t connections, batch, payload, streams, events, requests, seconds, warmup_ms;
+    uint64_t connections, batch, payload, streams, events, requests, seconds, warmup_ms, spin_us;
     bool ids, json;
 };
 
@@ -96,6 +96,7 @@ int cli_bench(int argc, char **argv, const struct cli_globals *globals)
         config.requests = log ? 1 : 0;
         config.warmup_ms = log ? 0 : DEFAULT_WARMUP_MS;
         config.ids = given.ids;
+        config.spin_us = given.spin_us;
         ok = check(&config) && run(globals->url, &config, given.json, i == 0);
     }
     return ok ? CLI_OK : CLI_FAILED;
@@ -124,6 +125,7 @@ static int parse(int argc, char **argv, struct given *given)
         {"requests", CLI_NUMBER, &given->requests, "N", "stop after so many (read-log 1)"},
         {"seconds", CLI_NUMBER, &given->seconds, "N", "stop after so long (5)"},
         {"warmup-ms", CLI_NUMBER, &given->warmup_ms, "N", "not measured, before it (500)"},
+        {"spin-us", CLI_NUMBER, &given->spin_us, "N", "stay awake so long for an answer (0)"},
         {"json", CLI_FLAG, &given->json, NULL, "a line of JSON a workload instead of the table"},
     };
     const struct cli_usage usage = {
@@ -177,6 +179,7 @@ static bool configure(const struct given *given, struct bench_config *ret)
     ret->requests = given_or(given->requests, log && given->seconds == UNSET ? 1 : 0);
     ret->seconds = given_or(given->seconds, ret->requests > 0 ? 0 : DEFAULT_SECONDS);
     ret->warmup_ms = given_or(given->warmup_ms, log ? 0 : DEFAULT_WARMUP_MS);
+    ret->spin_us = given->spin_us;
     ret->path = given->path == NULL ? "/" : given->path;
     ret->ids = given->ids;
     static const char *const encodings[] = {"protobuf", "json"};
@@ -202,7 +205,8 @@ static bool check(const struct bench_config *config)
         !in_range("streams", config->streams, 1, BENCH_STREAMS_MAX) ||
         !in_range("events", config->events, 1, EVENTS_MAX) ||
         !in_range("seconds", config->seconds, 0, 86400) ||
-        !in_range("warmup-ms", config->warmup_ms, 0, 3600000)) {
+        !in_range("warmup-ms", config->warmup_ms, 0, 3600000) ||
+        !in_range("spin-us", config->spin_us, 0, 1000000)) {
         return false;
     }
     if (config->exact && config->streams < config->connections) {

@@ -36,6 +36,7 @@ struct connection {
 struct bench_load {
     int epoll_fd;
     size_t n, busy;
+    uint64_t spin_ns;
     struct connection *connections; /* owned, as all below */
     char *url, *host, *prefix;
     struct sockaddr_storage address;
@@ -188,6 +189,11 @@ void bench_load_close(struct bench_load *load)
     free(load);
 }
 
+void bench_load_set_spin(struct bench_load *load, uint64_t spin_us)
+{
+    load->spin_ns = spin_us * 1000;
+}
+
 size_t bench_load_connections(const struct bench_load *load)
 {
     return load->n;
@@ -326,10 +332,25 @@ static void receive(struct bench_load *load, struct connection *c)
     }
 }
 
+/* Waits for answers, awake for a while if so wanted; like epoll_wait. */
+static int wait_events(struct bench_load *load, struct epoll_event *events)
+{
+    if (load->spin_ns > 0) {
+        uint64_t until_ns = bench_now_ns() + load->spin_ns;
+        do {
+            int n = epoll_wait(load->epoll_fd, events, EVENTS_MAX, 0);
+            if (n != 0) {
+                return n;
+            }
+        } while (bench_now_ns() < until_ns);
+    }
+    return epoll_wait(load->epoll_fd, events, EVENTS_MAX, SILENCE_MS);
+}
+
 static void turn(struct bench_load *load)
 {
     struct epoll_event events[EVENTS_MAX];
-    int n = epoll_wait(load->epoll_fd, events, EVENTS_MAX, SILENCE_MS);
+    int n = wait_events(load, events);
     if (n == 0 || (n < 0 && errno != EINTR)) {
         cli_error("no answer from %s for %d seconds", load->url, SILENCE_MS / 1000);
         load->broken = true;

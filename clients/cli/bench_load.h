@@ -50,6 +50,10 @@ uint64_t bench_now_ns(void);
 /* Opens the connections to "http://host[:port][/prefix]". */
 bool bench_load_open(const char *url, size_t connections, struct bench_load **ret);
 void bench_load_close(struct bench_load *load);
+/* How long to go on asking for answers before the thread sleeps; 0 at first. Sleeping costs the
+ * other side a wake-up for each answer, where a client that is faster than the server sleeps every
+ * time; asking takes processor time from a server that could use it. */
+void bench_load_set_spin(struct bench_load *load, uint64_t spin_us);
 size_t bench_load_connections(const struct bench_load *load);
 /* For the header Host, and for the front of every path ("" where there is none). Borrowed. */
 const char *bench_load_host(const struct bench_load *load);

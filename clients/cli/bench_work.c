@@ -332,6 +332,7 @@ bool bench_work_run(const char *url, const struct bench_config *config, struct b
     if (!bench_load_open(url, (size_t)config->connections, &work.load)) {
         return false;
     }
+    bench_load_set_spin(work.load, config->spin_us);
     work.shape = (struct bench_shape){
         .host = bench_load_host(work.load),
         .prefix = bench_load_prefix(work.load),

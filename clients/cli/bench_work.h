@@ -23,6 +23,7 @@ struct bench_config {
     uint64_t requests; /* stop after so many; 0: no limit */
     uint64_t seconds;  /* stop after so long; 0: no limit */
     uint64_t warmup_ms;
+    uint64_t spin_us; /* see bench_load_set_spin */
     const char *path; /* of BENCH_POST */
     enum bench_workload workload;
     bool exact; /* expected_revision is the stream's head, else "any" */
