@@ -104,18 +104,27 @@ static enum verdict blame(struct plan *p, size_t append, size_t event, enum verd
     return verdict;
 }
 
+static bool are_twins(const struct model_event *a, const struct model_event *b)
+{
+    return a->id_given && b->id_given && a->id == b->id && a->stream == b->stream;
+}
+
+static void blame_event(struct plan *p, size_t event)
+{
+    size_t append = 0;
+    while (event >= p->appends[append].first + p->appends[append].n) {
+        append++;
+    }
+    blame(p, append, event - p->appends[append].first, VERDICT_ID_REUSED);
+}
+
 /* An id that comes twice for one stream in the command. */
 static bool has_twins(struct plan *p)
 {
     for (size_t i = 0; i < p->event_count; i++) {
         for (size_t k = 0; k < i; k++) {
-            const struct model_event *a = &p->events[i], *b = &p->events[k];
-            if (a->id_given && b->id_given && a->id == b->id && a->stream == b->stream) {
-                size_t append = 0;
-                while (i >= p->appends[append].first + p->appends[append].n) {
-                    append++;
-                }
-                blame(p, append, i - p->appends[append].first, VERDICT_ID_REUSED);
+            if (are_twins(&p->events[i], &p->events[k])) {
+                blame_event(p, i);
                 return true;
             }
         }

@@ -4,7 +4,7 @@
  * rolling and recycling happen all the time; every few thousand operations a new store is begun
  * with other sizes. */
 #include "storage/names.h"
-#include "tests/model/model.h"
+#include "tests/model/plan.h"
 #include "tests/unit/support.h"
 
 #include <inttypes.h>
@@ -17,20 +17,16 @@
 #define OPS_PER_STORE 2500
 #define GROUP_MAX     4
 #define VIEWS_MAX     3
-#define PLANS_KEPT    32
 #define NAMES_MAX     3
 
 struct run {
     uint64_t random;
-    uint64_t next_id;
-    uint32_t next_data;
     int64_t now_us;
     struct test_dir dir;
     struct store_options options;
     struct store *store;
     struct model model;
-    struct plan plans[PLANS_KEPT]; /* sent before, to be sent again */
-    size_t plan_count;
+    struct plan_maker maker;
     struct store_view *views[VIEWS_MAX]; /* held while the store changes; may be NULL */
 };
 
@@ -44,173 +40,7 @@ static unsigned below(struct run *r, uint64_t limit)
     return (unsigned)test_below(&r->random, limit);
 }
 
-/* ---- making plans ---- */
-
-/* A few streams get most of the events. */
-static unsigned random_stream(struct run *r)
-{
-    return chance(r, 60) ? below(r, 6) : below(r, MODEL_STREAMS);
-}
-
-static struct expectation random_expectation(struct run *r, unsigned stream)
-{
-    uint64_t head = r->model.streams[stream].n;
-    switch (below(r, 8)) {
-    case 0:
-        return TEST_NO_STREAM;
-    case 1:
-        return TEST_EXISTS;
-    case 2:
-        return TEST_AT(below(r, head + 3));
-    case 3:
-    case 4:
-        return TEST_AT(head);
-    default:
-        return TEST_ANY;
-    }
-}
-
-static void random_event(struct run *r, unsigned stream, struct model_event *ret)
-{
-    const struct model_stream_state *s = &r->model.streams[stream];
-    if (s->n > 0 && chance(r, 6)) {
-        *ret = r->model.events[s->positions[below(r, s->n)] - 1];
-        ret->id_given = true;
-        ret->data += chance(r, 20);
-        return;
-    }
-    *ret = (struct model_event){.stream = stream,
-                                .type = below(r, MODEL_TYPES),
-                                .tags = chance(r, 50) ? below(r, 1u << MODEL_TAGS) : 0,
-                                .data = r->next_data++,
-                                .id = r->next_id++,
-                                .id_given = chance(r, 60)};
-    /* The same id in another stream is another event; twice in one command it is a mistake. */
-    if (chance(r, 2) && r->model.n > 0) {
-        ret->id = r->model.events[below(r, r->model.n)].id;
-        ret->id_given = true;
-    }
-}
-
-static void random_plan(struct run *r, struct plan *p)
-{
-    *p = (struct plan){.append_count = chance(r, 80) ? 1 : 1 + below(r, PLAN_APPENDS_MAX),
-                       .check_count = chance(r, 85) ? 0 : below(r, PLAN_CHECKS_MAX + 1)};
-    for (size_t i = 0; i < p->append_count; i++) {
-        unsigned stream = i > 0 && chance(r, 20) ? p->appends[0].stream : random_stream(r);
-        p->appends[i].stream = stream;
-        p->appends[i].expected = random_expectation(r, stream);
-        p->appends[i].first = p->event_count;
-        p->appends[i].n = 1 + below(r, PLAN_EVENTS_MAX / PLAN_APPENDS_MAX);
-        for (size_t k = 0; k < p->appends[i].n; k++) {
-            random_event(r, stream, &p->events[p->event_count++]);
-        }
-    }
-    for (size_t i = 0; i < p->check_count; i++) {
-        p->checks[i].stream = random_stream(r);
-        p->checks[i].expected = random_expectation(r, p->checks[i].stream);
-    }
-}
-
-static void next_plan(struct run *r, struct plan *p)
-{
-    if (r->plan_count > 0 && chance(r, 8)) {
-        *p = r->plans[below(r, r->plan_count < PLANS_KEPT ? r->plan_count : PLANS_KEPT)];
-        for (size_t i = 0; i < p->event_count; i++) { /* those the server makes are always new */
-            p->events[i].id = p->events[i].id_given ? p->events[i].id : r->next_id++;
-        }
-    } else {
-        random_plan(r, p);
-        r->plans[r->plan_count++ % PLANS_KEPT] = *p;
-    }
-}
-
 /* ---- committing ---- */
-
-static void add_event(struct command *c, const struct model_event *e)
-{
-    char type[MODEL_NAME_MAX], data[MODEL_DATA_MAX], tags[MODEL_TAGS][MODEL_NAME_MAX];
-    struct bytes items[MODEL_TAGS];
-    uint8_t id[UUID_BYTES];
-    test_id(e->id, id);
-    struct event_draft draft = {.id = bytes_of(id, UUID_BYTES),
-                                .id_given = e->id_given,
-                                .type = model_type(e->type, type),
-                                .data = model_data(e->data, data),
-                                .tags = items};
-    for (unsigned tag = 0; tag < MODEL_TAGS; tag++) {
-        if ((e->tags >> tag & 1) != 0) {
-            items[draft.tag_count] = model_tag(tag, tags[draft.tag_count]);
-            draft.tag_count++;
-        }
-    }
-    assert_int_equal(command_add_event(c, &draft), ERR_OK);
-}
-
-static struct command *command_of(const struct plan *p)
-{
-    char name[MODEL_NAME_MAX];
-    struct command *c = test_command();
-    for (size_t i = 0; i < p->append_count; i++) {
-        struct bytes stream = model_stream(p->appends[i].stream, name);
-        assert_int_equal(command_add_append(c, stream, p->appends[i].expected), ERR_OK);
-        for (size_t k = 0; k < p->appends[i].n; k++) {
-            add_event(c, &p->events[p->appends[i].first + k]);
-        }
-    }
-    for (size_t i = 0; i < p->check_count; i++) {
-        struct bytes stream = model_stream(p->checks[i].stream, name);
-        assert_int_equal(command_add_check(c, stream, p->checks[i].expected), ERR_OK);
-    }
-    return c;
-}
-
-static void compare_results(const struct command *c, const struct plan *p)
-{
-    for (size_t i = 0; i < p->append_count; i++) {
-        const struct append_result *got = command_result(c, i), *want = &p->results[i];
-        assert_int_equal(got->first_revision, want->first_revision);
-        assert_int_equal(got->last_revision, want->last_revision);
-        assert_int_equal(got->first_position, want->first_position);
-        assert_int_equal(got->last_position, want->last_position);
-        assert_int_equal(got->duplicate, want->duplicate);
-    }
-}
-
-static void compare_violations(const struct command *c, const struct plan *p)
-{
-    char name[MODEL_NAME_MAX];
-    assert_int_equal(command_violations(c), p->violation_count);
-    for (size_t i = 0; i < p->violation_count; i++) {
-        const struct violation *got = command_violation(c, i);
-        assert_true(bytes_equal(got->stream, model_stream(p->violations[i].stream, name)));
-        assert_int_equal(got->expected.kind, p->violations[i].expected.kind);
-        assert_int_equal(got->actual, p->violations[i].actual);
-    }
-}
-
-static void compare_verdict(const struct command *c, const struct plan *p)
-{
-    assert_int_equal(command_verdict(c), p->verdict);
-    switch (p->verdict) {
-    case VERDICT_COMMITTED:
-    case VERDICT_DUPLICATE:
-        compare_results(c, p);
-        break;
-    case VERDICT_WRONG_EXPECTED_REVISION:
-        compare_violations(c, p);
-        break;
-    case VERDICT_ID_REUSED:
-    case VERDICT_PARTIAL_DUPLICATE:
-        assert_int_equal(command_fault_append(c), p->fault_append);
-        assert_int_equal(command_fault_event(c), p->fault_event);
-        break;
-    case VERDICT_NONE:
-    case VERDICT_STREAM_DELETED:
-    case VERDICT_FAILED:
-        fail();
-    }
-}
 
 static void op_commit(struct run *r)
 {
@@ -219,13 +49,13 @@ static void op_commit(struct run *r)
     size_t n = chance(r, 60) ? 1 : 1 + below(r, GROUP_MAX);
     r->now_us += (int64_t)below(r, 1000) - 100;
     for (size_t i = 0; i < n; i++) {
-        next_plan(r, &plans[i]);
-        commands[i] = command_of(&plans[i]);
+        plan_next(&r->maker, &plans[i]);
+        commands[i] = plan_command(&plans[i]);
     }
     test_commit_group(r->store, commands, n, r->now_us);
     for (size_t i = 0; i < n; i++) {
         model_decide(&r->model, &plans[i], r->now_us);
-        compare_verdict(commands[i], &plans[i]);
+        plan_compare(&plans[i], commands[i]);
         command_free(commands[i]);
     }
     assert_int_equal(store_position(r->store), r->model.n);
@@ -405,7 +235,7 @@ static void op_read_stream(struct run *r)
 {
     bool own;
     char name[MODEL_NAME_MAX], type_text[MODEL_NAME_MAX];
-    unsigned stream = random_stream(r);
+    unsigned stream = below(r, chance(r, 60) ? 6 : MODEL_STREAMS);
     struct store_view *v = random_view(r, &own);
     struct bytes type = model_type(below(r, MODEL_TYPES), type_text);
     uint64_t head = model_head(&r->model, stream, store_view_position(v));
@@ -440,7 +270,7 @@ static void op_get(struct run *r)
     if (err == ERR_OK) {
         compare_event(r, &record);
     }
-    unsigned stream = random_stream(r);
+    unsigned stream = below(r, chance(r, 60) ? 6 : MODEL_STREAMS);
     uint64_t head = model_head(&r->model, stream, end), revision = below(r, head + 2);
     err = store_get_stream_event(v, model_stream(stream, name), revision, &record);
     assert_int_equal(err, revision == 0 || revision > head ? ERR_NOT_FOUND : ERR_OK);
@@ -591,7 +421,7 @@ static void start(struct run *r)
     r->options.tail_bytes_max = (uint64_t)(16 + below(r, 400)) << 10;
     r->options.segment_bytes = (uint64_t)(16 + below(r, 40)) * 4096;
     r->now_us = TEST_TIME_US;
-    r->plan_count = 0;
+    r->maker.plan_count = 0;
     model_init(&r->model);
     r->store = test_open_with(&r->options);
 }
@@ -612,7 +442,8 @@ static void test_store_behaves_like_the_model(void **state)
     static struct run r;
     const char *text = getenv("DAYBOOK_TEST_OPS");
     unsigned long ops = text == NULL ? OPS_DEFAULT : strtoul(text, NULL, 10);
-    r = (struct run){.random = test_seed(), .next_id = 1};
+    r = (struct run){.random = test_seed()};
+    r.maker = (struct plan_maker){.random = r.random + 1, .model = &r.model, .next_id = 1};
     for (unsigned long done = 0; done < ops;) {
         start(&r);
         for (unsigned long n = 0; n < OPS_PER_STORE && done < ops; n++, done++) {

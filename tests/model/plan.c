@@ -1,0 +1,182 @@
+/* plan: see plan.h. */
+#include "tests/model/plan.h"
+
+#include "tests/unit/support.h"
+
+static bool chance(struct plan_maker *m, unsigned percent)
+{
+    return test_below(&m->random, 100) < percent;
+}
+
+static unsigned below(struct plan_maker *m, uint64_t limit)
+{
+    return (unsigned)test_below(&m->random, limit);
+}
+
+/* ---- making plans ---- */
+
+/* A few streams get most of the events. */
+static unsigned random_stream(struct plan_maker *m)
+{
+    return chance(m, 60) ? below(m, 6) : below(m, MODEL_STREAMS);
+}
+
+static struct expectation random_expectation(struct plan_maker *m, unsigned stream)
+{
+    uint64_t head = m->model->streams[stream].n;
+    switch (below(m, 8)) {
+    case 0:
+        return TEST_NO_STREAM;
+    case 1:
+        return TEST_EXISTS;
+    case 2:
+        return TEST_AT(below(m, head + 3));
+    case 3:
+    case 4:
+        return TEST_AT(head);
+    default:
+        return TEST_ANY;
+    }
+}
+
+static void random_event(struct plan_maker *m, unsigned stream, struct model_event *ret)
+{
+    const struct model_stream_state *s = &m->model->streams[stream];
+    if (s->n > 0 && chance(m, 6)) {
+        *ret = m->model->events[s->positions[below(m, s->n)] - 1];
+        ret->id_given = true;
+        ret->data += chance(m, 20);
+        return;
+    }
+    *ret = (struct model_event){.stream = stream,
+                                .type = below(m, MODEL_TYPES),
+                                .tags = chance(m, 50) ? below(m, 1u << MODEL_TAGS) : 0,
+                                .data = m->next_data++,
+                                .id = m->next_id++,
+                                .id_given = chance(m, 60)};
+    /* The same id in another stream is another event; twice in one command it is a mistake. */
+    if (chance(m, 2) && m->model->n > 0) {
+        ret->id = m->model->events[below(m, m->model->n)].id;
+        ret->id_given = true;
+    }
+}
+
+static void random_plan(struct plan_maker *m, struct plan *p)
+{
+    *p = (struct plan){.append_count = chance(m, 80) ? 1 : 1 + below(m, PLAN_APPENDS_MAX),
+                       .check_count = chance(m, 85) ? 0 : below(m, PLAN_CHECKS_MAX + 1)};
+    for (size_t i = 0; i < p->append_count; i++) {
+        unsigned stream = i > 0 && chance(m, 20) ? p->appends[0].stream : random_stream(m);
+        p->appends[i].stream = stream;
+        p->appends[i].expected = random_expectation(m, stream);
+        p->appends[i].first = p->event_count;
+        p->appends[i].n = 1 + below(m, PLAN_EVENTS_MAX / PLAN_APPENDS_MAX);
+        for (size_t k = 0; k < p->appends[i].n; k++) {
+            random_event(m, stream, &p->events[p->event_count++]);
+        }
+    }
+    for (size_t i = 0; i < p->check_count; i++) {
+        p->checks[i].stream = random_stream(m);
+        p->checks[i].expected = random_expectation(m, p->checks[i].stream);
+    }
+}
+
+void plan_next(struct plan_maker *m, struct plan *p)
+{
+    if (m->plan_count > 0 && chance(m, 8)) {
+        *p = m->plans[below(m, m->plan_count < PLANS_KEPT ? m->plan_count : PLANS_KEPT)];
+        for (size_t i = 0; i < p->event_count; i++) { /* those the server makes are always new */
+            p->events[i].id = p->events[i].id_given ? p->events[i].id : m->next_id++;
+        }
+    } else {
+        random_plan(m, p);
+        m->plans[m->plan_count++ % PLANS_KEPT] = *p;
+    }
+}
+
+/* ---- commands ---- */
+
+static void add_event(struct command *c, const struct model_event *e)
+{
+    char type[MODEL_NAME_MAX], data[MODEL_DATA_MAX], tags[MODEL_TAGS][MODEL_NAME_MAX];
+    struct bytes items[MODEL_TAGS];
+    uint8_t id[UUID_BYTES];
+    test_id(e->id, id);
+    struct event_draft draft = {.id = bytes_of(id, UUID_BYTES),
+                                .id_given = e->id_given,
+                                .type = model_type(e->type, type),
+                                .data = model_data(e->data, data),
+                                .tags = items};
+    for (unsigned tag = 0; tag < MODEL_TAGS; tag++) {
+        if ((e->tags >> tag & 1) != 0) {
+            items[draft.tag_count] = model_tag(tag, tags[draft.tag_count]);
+            draft.tag_count++;
+        }
+    }
+    assert_int_equal(command_add_event(c, &draft), ERR_OK);
+}
+
+struct command *plan_command(const struct plan *p)
+{
+    char name[MODEL_NAME_MAX];
+    struct command *c = test_command();
+    for (size_t i = 0; i < p->append_count; i++) {
+        struct bytes stream = model_stream(p->appends[i].stream, name);
+        assert_int_equal(command_add_append(c, stream, p->appends[i].expected), ERR_OK);
+        for (size_t k = 0; k < p->appends[i].n; k++) {
+            add_event(c, &p->events[p->appends[i].first + k]);
+        }
+    }
+    for (size_t i = 0; i < p->check_count; i++) {
+        struct bytes stream = model_stream(p->checks[i].stream, name);
+        assert_int_equal(command_add_check(c, stream, p->checks[i].expected), ERR_OK);
+    }
+    return c;
+}
+
+static void compare_results(const struct command *c, const struct plan *p)
+{
+    for (size_t i = 0; i < p->append_count; i++) {
+        const struct append_result *got = command_result(c, i), *want = &p->results[i];
+        assert_int_equal(got->first_revision, want->first_revision);
+        assert_int_equal(got->last_revision, want->last_revision);
+        assert_int_equal(got->first_position, want->first_position);
+        assert_int_equal(got->last_position, want->last_position);
+        assert_int_equal(got->duplicate, want->duplicate);
+    }
+}
+
+static void compare_violations(const struct command *c, const struct plan *p)
+{
+    char name[MODEL_NAME_MAX];
+    assert_int_equal(command_violations(c), p->violation_count);
+    for (size_t i = 0; i < p->violation_count; i++) {
+        const struct violation *got = command_violation(c, i);
+        assert_true(bytes_equal(got->stream, model_stream(p->violations[i].stream, name)));
+        assert_int_equal(got->expected.kind, p->violations[i].expected.kind);
+        assert_int_equal(got->actual, p->violations[i].actual);
+    }
+}
+
+void plan_compare(const struct plan *p, const struct command *c)
+{
+    assert_int_equal(command_verdict(c), p->verdict);
+    switch (p->verdict) {
+    case VERDICT_COMMITTED:
+    case VERDICT_DUPLICATE:
+        compare_results(c, p);
+        break;
+    case VERDICT_WRONG_EXPECTED_REVISION:
+        compare_violations(c, p);
+        break;
+    case VERDICT_ID_REUSED:
+    case VERDICT_PARTIAL_DUPLICATE:
+        assert_int_equal(command_fault_append(c), p->fault_append);
+        assert_int_equal(command_fault_event(c), p->fault_event);
+        break;
+    case VERDICT_NONE:
+    case VERDICT_STREAM_DELETED:
+    case VERDICT_FAILED:
+        fail();
+    }
+}
