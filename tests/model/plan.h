@@ -18,7 +18,7 @@ struct plan_maker {
 };
 
 /* A new plan or one that was made before. */
-void plan_next(struct plan_maker *m, struct plan *ret);
+void plan_next(struct plan_maker *m, struct plan *p);
 /* The same as a command; the caller frees it. */
 struct command *plan_command(const struct plan *p);
 /* Compares the store's verdict on it with the model's. */

@@ -57,13 +57,11 @@ static err_t open_after(const struct journal_file_options *options, uint64_t aft
 {
     struct err_text et = {0};
     *delivered = (struct delivered){0};
-    *ret = NULL;
     assert_int_equal(journal_file_open(options, ret, &et), ERR_OK);
     err_t err = (*ret)->methods->replay(*ret, after, take_group, delivered, &et);
     if (err != ERR_OK) {
         assert_true(et.text[0] != '\0');
         (*ret)->methods->close(*ret);
-        *ret = NULL;
     }
     return err;
 }

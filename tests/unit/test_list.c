@@ -54,7 +54,8 @@ static void expect_list(const struct fixture *f, struct store_list_query q, cons
         snprintf(got + n, sizeof got - n, "%s%.*s:%" PRIu64, i == 0 ? "" : " ",
                  BYTES_ARGS(list.items[i].name), list.items[i].events);
     }
-    strcat(got, list.end ? "" : "+");
+    size_t end = strlen(got);
+    snprintf(got + end, sizeof got - end, "%s", list.end ? "" : "+");
     assert_string_equal(got, wanted);
     store_name_list_done(&list);
 }

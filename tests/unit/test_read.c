@@ -49,7 +49,8 @@ static void put_row(struct store *s, const struct row *row)
     char tags[32] = "";
     for (unsigned i = 0; i < 3; i++) {
         if ((row->tags >> i & 1) != 0) {
-            strcat(strcat(tags, tags[0] == '\0' ? "" : " "), TAGS[i]);
+            size_t n = strlen(tags);
+            snprintf(tags + n, sizeof tags - n, "%s%s", n == 0 ? "" : " ", TAGS[i]);
         }
     }
     struct command *c = test_command();
