@@ -338,12 +338,11 @@ class Raw:
         if head or status in (204, 304) or status < 200:
             pass
         elif headers.get("Transfer-Encoding", "").lower() == "chunked":
-            while True:
+            chunks = []
+            while not chunks or chunks[-1]:
                 size = int(self._until(b"\r\n").split(b";")[0], 16)
-                body += self._exactly(size)
-                self._exactly(2)
-                if size == 0:
-                    break
+                chunks.append(self._exactly(size + 2)[:-2])
+            body = b"".join(chunks)
         elif "Content-Length" in headers:
             body = self._exactly(int(headers["Content-Length"]))
         else:

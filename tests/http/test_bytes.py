@@ -15,6 +15,7 @@ VALUES = {
     "whitespace inside": b'{ "a" :\t[ 1 , 2  ]  }',
     "escapes": rb'{"s":"\u0041\n\t\"\\\/\b\f\r\u00e9"}',
     "surrogate pair": rb'"\ud83d\ude00 \uD83D\uDE00"',
+    "lone surrogate escapes": rb'"\ud800 \udc00\ud800"',
     "NUL escape": rb'{"k\u0000ey":"a\u0000b"}',
     "U+2028 and U+2029, raw": '"a\u2028b\u2029c"'.encode(),
     "DEL and C1, raw": '"\u007f\u0085\u009f"'.encode(),

@@ -102,3 +102,29 @@ def test_reads_go_on_while_the_queue_is_full(launch):
     for _ in range(5):
         burst(server, 100, "busy")
         assert server.get(events_path("s")).status == 200
+
+
+@pytest.mark.timeout_s(60)
+def test_readers_that_do_not_read_harm_nobody(launch):
+    """40 clients ask for a log of 40 MB and take nothing of it: others read and write as before, memory stays bounded, and
+    the server still ends in time."""
+    server = launch("--apply-interval-ms", 1)
+    for n in range(40):
+        server.append_ok(f"s-{n % 4}", [event(data="x" * 100_000) for _ in range(10)])
+    wait_for(lambda: server.status()["tail_bytes"] < 4 << 20, 20, "the tail to be applied")
+    before = server.rss_bytes()
+    stuck = [server.raw() for _ in range(40)]
+    for connection in stuck:
+        connection.send(b"GET /v1/events HTTP/1.1\r\nHost: a\r\nAccept: application/x-ndjson\r\n\r\n")
+    for n in range(50):
+        server.append_ok("s-1", event())
+        assert server.get("/v1/events", query={"direction": "backward", "limit": 1}).json["events"][0]["position"] == 401 + n
+    if SLOW == 1:
+        grown = server.rss_bytes() - before
+        assert grown < 40 << 20, f"{grown >> 20} MiB for 40 readers"
+    # One of them goes on after all and gets everything that was there when it asked.
+    response = stuck[0].response()
+    assert [e["position"] for e in response.body] == list(range(1, 401))
+    server.stop()
+    for connection in stuck:
+        connection.socket.close()
