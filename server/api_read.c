@@ -207,8 +207,8 @@ static err_t read_first(struct reader *r, const struct read_options *o, uint64_t
     return err;
 }
 
-/* Reads until the limit, the size or the end, or until the store has looked at so many events that do
- * not match that it gives the thread back: then a page ends early, with what it has. */
+/* Reads until the limit, the size or the end, or until the store has looked at so many events that
+ * do not match that it gives the thread back: then a page ends early, with what it has. */
 static err_t read_some(struct reader *r, struct store_read *read, size_t bytes_max)
 {
     struct store_record record = {0};

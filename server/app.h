@@ -1,4 +1,5 @@
-/* app: what the handlers work with: the store, the writer, the limits. One per process, constant while requests run. */
+/* app: what the handlers work with: the store, the writer, the limits. One per process, constant
+ * while requests run. */
 #ifndef DAYBOOK_SERVER_APP_H
 #define DAYBOOK_SERVER_APP_H
 
@@ -9,7 +10,7 @@
 #include "storage/store.h"
 
 struct app_limits {
-    size_t event_bytes_max;   /* data plus metadata of one event */
+    size_t event_bytes_max; /* data plus metadata of one event */
     size_t body_bytes_max;
     size_t header_bytes_max;
     size_t append_events_max; /* events in one request */

@@ -92,7 +92,7 @@ static err_t post_positions(struct kv_txn *txn, const struct tail_list *list, si
     bool fresh = row->id == 0;
     if (fresh) {
         row->id = names_id(list->positions[from], list->tag);
-        b.n = 0;
+        posting_start(&b, 0);
     } else {
         err_t err = load_last_block(txn, list->kind, row->id, &b);
         if (err == ERR_OK && b.positions[b.n - 1] != row->last) {

@@ -418,7 +418,7 @@ err_t store_read_next(struct store_read *r, struct store_record *ret)
     for (int skipped = 0; skipped < SKIPPED_MAX; skipped++) {
         uint64_t position;
         uint32_t flags;
-        bool match;
+        bool match = false;
         err_t err = next_position(r, &position);
         if (err == ERR_OK) {
             ret->position = position;

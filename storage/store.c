@@ -155,7 +155,7 @@ static err_t create_identity(struct store *s, struct err_text *et)
 static err_t read_identity(struct store *s, struct kv_txn *txn, struct err_text *et)
 {
     uint64_t format;
-    struct bytes id;
+    struct bytes id = BYTES_NONE;
     err_t err = meta_get(txn, META_FORMAT, &format);
     if (err == ERR_OK && format == 0) {
         return ERR_NOT_FOUND;

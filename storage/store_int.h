@@ -85,6 +85,6 @@ MUST_CHECK err_t meta_put(struct kv_txn *txn, const char *name, uint64_t value);
 MUST_CHECK err_t apply_records(struct store *s);
 
 MUST_CHECK err_t committer_new(struct store *s, struct committer **ret);
-void committer_free(struct committer *c);
+void committer_free(struct committer *w);
 
 #endif

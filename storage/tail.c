@@ -303,10 +303,10 @@ struct tail_generation *tail_oldest_frozen(struct tail *t, bool freeze)
 {
     struct tail_generation *g = NULL;
     tail_lock(t);
-    if (t->count == 1 && freeze && t->group_open) {
-        t->freeze_wanted = true;
-    } else if (t->count == 1 && freeze && freeze_locked(t) != ERR_OK) {
-        t->freeze_wanted = true; /* no memory now: the writer tries again */
+    /* While a group is open, or where there is no memory now, the writer does it when it comes to
+     * it. */
+    if (t->count == 1 && freeze) {
+        t->freeze_wanted = t->group_open || freeze_locked(t) != ERR_OK;
     }
     if (t->count > 1) {
         g = t->generations[0];

@@ -296,8 +296,8 @@ static err_t check_names(struct verifier *v)
     return err;
 }
 
-/* What is still in memory was checked when it came from a command or from the journal; its records are
- * read again here. */
+/* What is still in memory was checked when it came from a command or from the journal; its records
+ * are read again here. */
 static err_t check_tail(struct verifier *v)
 {
     struct store_view *view;

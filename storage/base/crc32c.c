@@ -31,7 +31,7 @@ static uint32_t slices[8][256];
 static uint64_t shifts[2 * STREAM_WORDS_MAX + 1];
 static bool have_hardware;
 
-static uint32_t update_hardware(uint32_t crc, const uint8_t *p, size_t n);
+static uint32_t update_hardware(uint32_t seed, const uint8_t *p, size_t n);
 static void prepare_hardware(void);
 #endif
 

@@ -3,17 +3,13 @@
 #include "server/writer.h"
 
 #include "storage/base/fault.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
+#include "tests/unit/support.h"
 
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
-#include <cmocka.h>
 
 #define SUBMITTERS 4
 #define ROUNDS     200
@@ -22,7 +18,7 @@
 static const char data[] = "{\"some\":\"data\"}";
 
 struct fixture {
-    char dir[64];
+    struct test_dir dir;
     struct store *store;
     struct writer *writer;
     _Atomic int failures;
@@ -48,7 +44,7 @@ static void on_failed(void *ctx, err_t err)
 
 static void start(struct fixture *f, size_t queue_max, uint64_t tail_bytes)
 {
-    struct store_options options = {.dir = f->dir,
+    struct store_options options = {.dir = f->dir.path,
                                     .map_bytes = 1u << 28,
                                     .segment_bytes = 8u << 20,
                                     .tail_bytes_max = tail_bytes};
@@ -76,8 +72,7 @@ static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
-    snprintf(f->dir, sizeof f->dir, "/tmp/daybook-writer-XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
+    test_dir_make(&f->dir);
     *state = f;
     return 0;
 }
@@ -85,12 +80,10 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
-    char command[128];
     fault_arm(FAULT_JOURNAL_WRITE, 0, false);
-    snprintf(command, sizeof command, "rm -rf %s", f->dir);
-    int status = system(command);
+    test_dir_remove(&f->dir);
     free(f);
-    return status;
+    return 0;
 }
 
 static struct command *make_command(const char *stream, struct expectation expected,
