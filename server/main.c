@@ -294,6 +294,7 @@ static void stop(struct app *app)
     }
     writer_stop(app->writer);
     http_stop(app->http);
+    writer_free(app->writer);
     reply_init(NULL);
     if (app->store != NULL) {
         uint64_t position = store_position(app->store);

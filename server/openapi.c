@@ -257,7 +257,16 @@ static void put_parameters(struct buf *b, const struct route *route)
 
 static void put_media(struct buf *b, const char *media_type, const char *message)
 {
-    buf_put_format(b, "\"%s\":{\"schema\":{\"$ref\":" SCHEMA("%s") "}}", media_type, message);
+    /* "A|B" is one of both. */
+    const char *second = strchr(message, '|');
+    if (second == NULL) {
+        buf_put_format(b, "\"%s\":{\"schema\":{\"$ref\":" SCHEMA("%s") "}}", media_type, message);
+        return;
+    }
+    buf_put_format(b,
+                   "\"%s\":{\"schema\":{\"oneOf\":[{\"$ref\":" SCHEMA("%.*s") "},{\"$ref\":" SCHEMA(
+                       "%s") "}]}}",
+                   media_type, (int)(second - message), message, second + 1);
 }
 
 /* A message in both encodings. A read is a page in JSON and a stream of events in the others. */

@@ -75,6 +75,7 @@ static void count_group(struct writer *w);
 static void fail(struct writer *w, err_t err);
 static bool wait_to_apply(struct writer *w, bool *ret_flush);
 static err_t apply(struct writer *w, bool flush);
+static void note_rest(struct writer *w);
 static bool pause_after(struct writer *w, err_t err);
 static int64_t clock_us(clockid_t clock);
 
@@ -114,6 +115,13 @@ void writer_stop(struct writer *w)
     pthread_mutex_unlock(&w->mutex);
     pthread_join(w->applier_thread, NULL);
     CHECK(w->head == NULL);
+}
+
+void writer_free(struct writer *w)
+{
+    if (w == NULL) {
+        return;
+    }
     pthread_cond_destroy(&w->room);
     pthread_cond_destroy(&w->apply);
     pthread_cond_destroy(&w->work);
@@ -387,7 +395,20 @@ static err_t apply(struct writer *w, bool flush)
         pthread_cond_signal(&w->room);
         pthread_mutex_unlock(&w->mutex);
     }
+    note_rest(w);
     return store_prepare(w->options.store);
+}
+
+/* A flush takes what was frozen when it came; what was committed since, or stood in a group that
+ * was open then, has its own interval. */
+static void note_rest(struct writer *w)
+{
+    pthread_mutex_lock(&w->mutex);
+    bool rest = store_applied_position(w->options.store) < store_position(w->options.store);
+    if (rest && w->unapplied_since_us == 0) {
+        w->unapplied_since_us = clock_us(CLOCK_MONOTONIC);
+    }
+    pthread_mutex_unlock(&w->mutex);
 }
 
 /* A full disk is waited out; nothing is lost meanwhile, the journal has it. False when it is time

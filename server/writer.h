@@ -42,6 +42,8 @@ MUST_CHECK err_t writer_start(const struct writer_options *options, struct write
 /* Finishes what is queued, refuses what comes later (ERR_CLOSED), applies the tail, joins the
  * threads. NULL is fine. */
 void writer_stop(struct writer *w);
+/* After writer_stop, when no thread can submit any more. NULL is fine. */
+void writer_free(struct writer *w);
 
 /* ERR_FULL: the queue is full, answer 503 with Retry-After. ERR_CLOSED: stopping. On ERR_OK the job
  * belongs to the writer until its request was resumed. */

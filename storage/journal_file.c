@@ -461,6 +461,20 @@ static err_t write_last_again(struct journal_file *j, const struct replay *r)
     return r->last_bytes == 0 ? ERR_OK : segment_write_again(j->fd, r->last_at, r->last_bytes);
 }
 
+/* Prepared segments that cannot be used (a crash between two of them, another segment size) would
+ * look like a hole once others are made before them. */
+static void drop_unused(struct journal_file *j, const uint64_t *bases, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char name[JOURNAL_NAME_BYTES];
+        bool is_next = j->next_ready && bases[i] == next_base(j);
+        if (bases[i] > j->active.base && !is_next) {
+            segment_name(bases[i], name);
+            unlinkat(j->dir_fd, name, 0);
+        }
+    }
+}
+
 static err_t start_appending(struct journal_file *j, const struct replay *r, const uint64_t *bases,
                              size_t n)
 {
@@ -476,6 +490,7 @@ static err_t start_appending(struct journal_file *j, const struct replay *r, con
         return err;
     }
     j->at = r->end_at;
+    drop_unused(j, bases, n);
     err = write_last_again(j, r);
     return err == ERR_OK ? remember_old(j, bases, n, r->last) : err;
 }

@@ -1,15 +1,16 @@
 /* log: the rows of the global log in LMDB: blocks of records for consecutive positions.
  *
  * The caller's thread and transaction. A row is the key `first position` (8 bytes, big-endian) and
- * a block: how many records, where each starts, and the records; about four pages, so that LMDB's
- * overhead is spread over dozens of events, while any one of them is found without walking over the
- * others (FORMAT.md). */
+ * a block: how many records, where each starts, and the records; about sixteen pages, so that
+ * LMDB's overhead is spread over dozens of events, while any one of them is found without walking
+ * over the others (FORMAT.md). */
 #ifndef DAYBOOK_STORAGE_LOG_H
 #define DAYBOOK_STORAGE_LOG_H
 
 #include "storage/kv.h"
 
-#define LOG_BLOCK_BYTES       16368u /* four pages less LMDB's page header */
+#define LOG_BLOCK_BYTES \
+    65520u /* sixteen pages less LMDB's page header; places are 16-bit numbers */
 #define LOG_BLOCK_RECORDS_MAX 512
 
 /* One block at a time. Zero-initialise. */

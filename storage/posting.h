@@ -3,7 +3,8 @@
  *
  * Pure functions on memory, any thread. A list is rows of KV_POSTINGS under (kind, name id,
  * ordinal): of a stream the ordinal is the first revision in the block, of the others its first
- * position. Blocks are kept small enough that several share a page. Layout in FORMAT.md. */
+ * position. A full block of a stream fills a page of its own (LMDB puts a value over half
+ * a page on overflow pages), so that long lists leave no half-empty pages. Layout in FORMAT.md. */
 #ifndef DAYBOOK_STORAGE_POSTING_H
 #define DAYBOOK_STORAGE_POSTING_H
 
@@ -11,8 +12,8 @@
 #include "storage/names.h"
 
 #define POSTING_KEY_BYTES   17
-#define POSTING_ENTRIES_MAX 512
-#define POSTING_BYTES_MAX   1000
+#define POSTING_ENTRIES_MAX 4000
+#define POSTING_BYTES_MAX   4080
 
 struct posting_block {
     uint64_t ordinal; /* from the key */

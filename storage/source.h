@@ -1,7 +1,7 @@
 /* source: all positions of one name in a view, ascending, the part in LMDB and the part in the tail
  * as one list.
  *
- * The view's thread. It has a current place; seek and step move it. About 5 KiB each. */
+ * The view's thread. It has a current place; seek and step move it. About 41 KiB each. */
 #ifndef DAYBOOK_STORAGE_SOURCE_H
 #define DAYBOOK_STORAGE_SOURCE_H
 

@@ -1,6 +1,6 @@
 /* Protobuf bodies of writes: the first byte of the input chooses the message. Whatever is accepted
- * must make a command, whose data must be JSON where it says so; whatever is refused must say why.
- */
+ * must make a command, whose data must be JSON where it says so; whatever is refused must say
+ * why. */
 #include "server/codec.h"
 #include "server/json.h"
 #include "storage/base/check.h"

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -64,6 +65,7 @@ static void start(struct fixture *f, size_t queue_max, uint64_t tail_bytes)
 static void stop(struct fixture *f)
 {
     writer_stop(f->writer);
+    writer_free(f->writer);
     store_close(f->store);
     f->writer = NULL;
 }
@@ -232,6 +234,7 @@ static void test_queue_limit_and_stop(void **state)
     }
     assert_true(taken < COMMANDS);
     writer_stop(f->writer);
+    writer_free(f->writer);
     for (size_t i = 0; i < taken; i++) {
         assert_int_equal(sem_trywait(&jobs[i].decided), 0);
         assert_int_equal(command_verdict(jobs[i].job.command), VERDICT_COMMITTED);
@@ -258,6 +261,7 @@ static void test_failed_commit_stops(void **state)
     assert_int_equal(submit(f, &w, c), ERR_CLOSED);
     command_free(c);
     writer_stop(f->writer);
+    writer_free(f->writer);
     assert_int_equal(f->failures, 1);
     store_close(f->store);
 }
