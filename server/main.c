@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -132,8 +133,18 @@ static err_t store_options_of(const struct config *c, struct store_options *ret,
     return ERR_OK;
 }
 
+/* Request bodies and commands of up to a MiB come and go with every batch: the heap keeps their
+ * pages instead of giving them back each time (profiled: a hundred page faults a batch of 1,000
+ * events). Larger pieces, such as the tail's, are mapped alone and go back at once. */
+static void tune_allocator(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_TRIM_THRESHOLD, 8 << 20);
+}
+
 int main(int argc, char **argv)
 {
+    tune_allocator();
     static struct config c;
     struct err_text et = {0};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);

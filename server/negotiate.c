@@ -53,8 +53,25 @@ const char *negotiate_media_type(enum encoding encoding)
     return "application/json";
 }
 
+/* What nearly every client sends: one media type by its plain name. */
+static bool accept_plain(struct bytes accept, unsigned offered, enum encoding *ret)
+{
+    for (size_t i = 0; i < MEDIA_TYPES; i++) {
+        enum encoding encoding = media_types[i].encoding;
+        if ((offered & OFFER(encoding)) != 0 &&
+            bytes_equal(accept, bytes_of_string(media_types[i].name))) {
+            *ret = encoding;
+            return true;
+        }
+    }
+    return false;
+}
+
 bool negotiate_accept(struct bytes accept, unsigned offered, enum encoding *ret)
 {
+    if (accept_plain(accept, offered, ret)) {
+        return true;
+    }
     /* An encoding with two names is as welcome as the more exactly named of them. */
     struct match matches[ENCODING_COUNT] = {0};
     for (size_t i = 0; i < MEDIA_TYPES; i++) {
@@ -85,8 +102,9 @@ bool negotiate_only_protobuf(struct bytes accept)
 bool negotiate_content_type(struct bytes content_type, enum encoding *ret)
 {
     struct range range;
-    if (content_type.n == 0) {
-        *ret = ENCODING_JSON;
+    unsigned bodies = OFFER(ENCODING_JSON) | OFFER(ENCODING_PROTOBUF);
+    if (content_type.n == 0 || accept_plain(content_type, bodies, ret)) {
+        *ret = content_type.n == 0 ? ENCODING_JSON : *ret;
         return true;
     }
     if (!read_range(content_type, &range)) {
