@@ -62,62 +62,73 @@ static err_t put_block(struct kv_txn *txn, enum name_kind kind, uint64_t id,
     return kv_put(txn, KV_POSTINGS, posting_key(kind, id, b->ordinal, key), bytes_of(value, n));
 }
 
-/* The last block of a name that has a row. */
-static err_t load_last_block(struct kv_txn *txn, enum name_kind kind, uint64_t id,
-                             struct posting_block *ret)
+/* Extends the last block of a name that has a row. */
+static err_t extend_last_block(struct kv_txn *txn, enum name_kind kind, const struct name_row *name,
+                               const struct posting_run *run, size_t *ret_taken)
 {
     struct kv_cursor *cursor;
     err_t err = kv_cursor_open(txn, KV_POSTINGS, &cursor);
     if (err != ERR_OK) {
         return err;
     }
-    uint8_t key[POSTING_KEY_BYTES];
+    uint8_t key[POSTING_KEY_BYTES], value[POSTING_BYTES_MAX];
+    struct posting_extended extended = {0};
     struct kv_row row;
-    err = kv_seek_back(cursor, posting_key(kind, id, UINT64_MAX, key), &row);
-    if (err == ERR_OK && !posting_key_is(row.key, kind, id)) {
+    err = kv_seek_back(cursor, posting_key(kind, name->id, UINT64_MAX, key), &row);
+    if (err == ERR_END || (err == ERR_OK && !posting_key_is(row.key, kind, name->id))) {
         err = ERR_CORRUPT;
     }
     if (err == ERR_OK) {
-        err = posting_decode(&row, kind, ret);
+        err = posting_extend(&row, kind, name->last, run, value, &extended);
+    }
+    if (err == ERR_OK && extended.taken > 0) {
+        memcpy(key, row.key.p, sizeof key); /* the row itself does not survive the put */
+        err = kv_put(txn, KV_POSTINGS, bytes_of(key, sizeof key), bytes_of(value, extended.bytes));
     }
     kv_cursor_close(cursor);
-    return err == ERR_END ? ERR_CORRUPT : err;
+    *ret_taken = extended.taken;
+    return err;
 }
 
-/* Puts list[from … n) behind what the name has. */
+/* A new block with as many of `run` as it takes. */
+static err_t add_block(struct kv_txn *txn, enum name_kind kind, const struct name_row *name,
+                       const struct posting_run *run, size_t *ret_taken)
+{
+    struct posting_block b;
+    size_t n = 0;
+    posting_start(&b, kind == NAME_STREAM ? name->count + 1 : run->positions[0]);
+    while (n < run->n &&
+           posting_add(&b, kind, run->positions[n], run->prints == NULL ? 0 : run->prints[n])) {
+        n++;
+    }
+    *ret_taken = n;
+    return put_block(txn, kind, name->id, &b);
+}
+
+/* Puts list[from … n) behind what the name has: fills its last block up, then adds new ones. */
 static err_t post_positions(struct kv_txn *txn, const struct tail_list *list, size_t from, size_t n,
                             struct name_row *row)
 {
-    struct posting_block b;
-    bool fresh = row->id == 0;
-    if (fresh) {
+    bool extend = row->id != 0;
+    if (!extend) {
         row->id = names_id(list->positions[from], list->tag);
-        posting_start(&b, 0);
-    } else {
-        err_t err = load_last_block(txn, list->kind, row->id, &b);
-        if (err == ERR_OK && b.positions[b.n - 1] != row->last) {
-            err = ERR_CORRUPT;
-        }
+    }
+    while (from < n) {
+        struct posting_run run = {.positions = list->positions + from,
+                                  .prints = list->prints == NULL ? NULL : list->prints + from,
+                                  .n = n - from};
+        size_t taken;
+        err_t err = extend ? extend_last_block(txn, list->kind, row, &run, &taken)
+                           : add_block(txn, list->kind, row, &run, &taken);
         if (err != ERR_OK) {
             return err;
         }
+        extend = false;
+        from += taken;
+        row->count += taken;
+        row->last = taken > 0 ? list->positions[from - 1] : row->last;
     }
-    for (size_t i = from; i < n; i++) {
-        uint64_t position = list->positions[i];
-        uint16_t print = list->prints == NULL ? 0 : list->prints[i];
-        bool started = b.n > 0;
-        if (!started || !posting_add(&b, list->kind, position, print)) {
-            err_t err = started ? put_block(txn, list->kind, row->id, &b) : ERR_OK;
-            if (err != ERR_OK) {
-                return err;
-            }
-            posting_start(&b, list->kind == NAME_STREAM ? row->count + 1 : position);
-            (void)posting_add(&b, list->kind, position, print);
-        }
-        row->count++;
-        row->last = position;
-    }
-    return put_block(txn, list->kind, row->id, &b);
+    return ERR_OK;
 }
 
 static err_t count_stream(struct kv_txn *txn)

@@ -37,6 +37,24 @@ MUST_CHECK err_t posting_decode(const struct kv_row *row, enum name_kind kind,
 MUST_CHECK err_t posting_prints(const struct kv_row *row, uint32_t *ret_n,
                                 const uint8_t **ret_prints);
 
+/* Positions to post, ascending; fingerprints for a stream, else NULL. */
+struct posting_run {
+    const uint64_t *positions;
+    const uint16_t *prints;
+    size_t n;
+};
+
+/* Writes a row's block with as many of `more` behind it as fit to out[POSTING_BYTES_MAX]: what is
+ * there is copied, not decoded and encoded again. It may be none. ERR_CORRUPT: it is not a block
+ * whose last position is `last`. */
+struct posting_extended {
+    size_t taken; /* of `more` */
+    size_t bytes; /* of the block in out */
+};
+MUST_CHECK err_t posting_extend(const struct kv_row *row, enum name_kind kind, uint64_t last,
+                                const struct posting_run *more, uint8_t out[POSTING_BYTES_MAX],
+                                struct posting_extended *ret);
+
 /* Starts an empty block. */
 void posting_start(struct posting_block *b, uint64_t ordinal);
 /* Adds a position after the last one; false: the block is full, start another. */

@@ -70,6 +70,41 @@ static void test_posting_add_full(void **state)
     assert_true(b.bytes > POSTING_BYTES_MAX - 12);
 }
 
+/* Extending a block gives the bytes that adding the same positions one by one gives, and takes as
+ * many. */
+static void test_posting_extend_is_adding(void **state)
+{
+    (void)state;
+    static struct posting_block whole, part;
+    uint64_t random = test_seed();
+    for (int i = 0; i < 2000; i++) {
+        uint8_t key[POSTING_KEY_BYTES], value[POSTING_BYTES_MAX], out[POSTING_BYTES_MAX];
+        enum name_kind kind = (enum name_kind)test_below(&random, NAME_KINDS);
+        fill(&whole, kind, 2 + (uint32_t)test_below(&random, POSTING_ENTRIES_MAX),
+             (uint64_t)1 << test_below(&random, 40), &random);
+        if (whole.n < 2) {
+            continue;
+        }
+        uint32_t first = 1 + (uint32_t)test_below(&random, whole.n - 1);
+        posting_start(&part, whole.ordinal);
+        for (uint32_t k = 0; k < first; k++) {
+            assert_true(posting_add(&part, kind, whole.positions[k], whole.prints[k]));
+        }
+        struct kv_row row = encode(&part, kind, key, value);
+        struct posting_run run = {.positions = whole.positions + first,
+                                  .prints = kind == NAME_STREAM ? whole.prints + first : NULL,
+                                  .n = whole.n - first};
+        struct posting_extended extended;
+        uint64_t last = whole.positions[first - 1];
+        assert_int_equal(posting_extend(&row, kind, last, &run, out, &extended), ERR_OK);
+        assert_int_equal(extended.taken, run.n);
+        uint8_t wanted[POSTING_BYTES_MAX];
+        assert_int_equal(extended.bytes, posting_encode(&whole, kind, wanted));
+        assert_memory_equal(out, wanted, extended.bytes);
+        assert_int_equal(posting_extend(&row, kind, last + 1, &run, out, &extended), ERR_CORRUPT);
+    }
+}
+
 /* Every truncation is refused. */
 static void test_posting_decode_truncated(void **state)
 {
@@ -150,6 +185,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_posting_round_trip),
         cmocka_unit_test(test_posting_add_full),
+        cmocka_unit_test(test_posting_extend_is_adding),
         cmocka_unit_test(test_posting_decode_truncated),
         cmocka_unit_test(test_posting_decode_random),
         cmocka_unit_test(test_posting_search_edges),
