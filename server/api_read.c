@@ -13,7 +13,7 @@
 
 /* A chunk is closed by the event that reaches this size; one event may be larger. */
 #define CHUNK_BYTES    65536
-#define PAGE_BYTES_MAX (16u << 20)
+#define PAGE_BYTES_MAX (2u << 20)
 #define OUT_BYTES_MAX  (256u << 20)
 /* An ordinary event on top of a full chunk does not make the buffer grow. */
 #define CHUNK_SLACK     4096
@@ -252,7 +252,7 @@ static err_t put_record(struct reader *r, const struct store_record *record)
     if (r->encoding == ENCODING_NDJSON) {
         json_put_event_line(&r->out, &e);
     } else {
-        bool is_first = r->out.p[r->out.n - 1] == '[';
+        bool is_first = r->out.n > 0 && r->out.p[r->out.n - 1] == '[';
         if (!is_first) {
             buf_put_byte(&r->out, ',');
         }
@@ -377,11 +377,15 @@ static err_t next_bytes(void *ctx, uint8_t *p, size_t max, size_t *ret_n)
         buf_clear(&r->out);
         r->sent = 0;
     }
-    /* A sparse filter may take several views until there is something to send. */
-    while (r->out.n == 0) {
+    /* A sparse filter may take several turns, each with a view of its own, until there is something
+     * to send. */
+    if (r->out.n == 0) {
         err_t err = r->ended ? ERR_END : read_more(r);
         if (err != ERR_OK) {
             return err;
+        }
+        if (r->out.n == 0 && r->ended) {
+            return ERR_END;
         }
     }
     size_t left = r->out.n - r->sent;

@@ -30,6 +30,12 @@ void draft_init(struct draft *d, enum draft_body body, const struct app_limits *
 
 struct draft_append *draft_add_append(struct draft *d)
 {
+    if (d->appends.n == d->limits->append_events_max) { /* each needs an event */
+        draft_reject(d, PROBLEM_TOO_MANY_EVENTS, (struct draft_place){-1, -1, -1}, "",
+                     "the request has more than %zu appends, the limit (append-events-max)",
+                     d->limits->append_events_max);
+        return NULL;
+    }
     return add_to(d, &d->appends);
 }
 

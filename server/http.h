@@ -38,6 +38,7 @@ enum http_refusal {
     HTTP_REFUSE_TARGET,           /* 400: percent-encoding in the path or query is broken */
     HTTP_REFUSE_TARGET_TOO_LONG,  /* 414 and close */
     HTTP_REFUSE_BODY_TIMEOUT,     /* 408 and close */
+    HTTP_REFUSE_OVERLOADED,       /* 503, Retry-After, and close: body_memory_max is used up */
     HTTP_REFUSE_STOPPING,         /* 503, Retry-After: the server drains */
 };
 
@@ -51,6 +52,7 @@ struct http_options {
     unsigned connections_per_address_max; /* 0: no limit */
     size_t header_bytes_max;
     size_t body_bytes_max;
+    size_t body_memory_max; /* for the bodies that are arriving, over all connections */
     unsigned header_timeout_s, body_timeout_s, idle_timeout_s;
     /* Called on a loop's thread for every request with its whole body. */
     void (*handle)(struct http_request *rq, void *ctx);
@@ -113,9 +115,10 @@ void http_reply_header(struct http_request *rq, const char *name, const char *va
  * sends no body. */
 void http_reply(struct http_request *rq, unsigned status, const char *content_type,
                 struct buf *take_body);
-/* A body of unknown length. `next` fills p[0..max) on the loop's thread and sets *ret_n (> 0);
- * ERR_END ends the body; any other error breaks the connection, so that the client sees a cut body,
- * never a complete one. `free_ctx` is always called. */
+/* A body of unknown length. `next` fills p[0..max) on the loop's thread and sets *ret_n (0: nothing
+ * yet, ask again in the loop's next turn); ERR_END ends the body; any other error breaks the
+ * connection, so that the client sees a cut body, never a complete one. `free_ctx` is always
+ * called. */
 typedef err_t (*http_next_fn)(void *ctx, uint8_t *p, size_t max, size_t *ret_n);
 void http_reply_stream(struct http_request *rq, unsigned status, const char *content_type,
                        http_next_fn next, void (*free_ctx)(void *ctx), void *take_ctx);

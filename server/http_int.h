@@ -73,6 +73,7 @@ struct http_request {
     enum http_method method;
     struct arena arena;
     struct buf body;
+    size_t body_counted; /* of it, in http.body_bytes */
 
     const char *uri; /* where libmicrohttpd has the target; only for checking the request line */
     const uint8_t *raw_target; /* a copy */
@@ -154,6 +155,7 @@ struct http {
     _Atomic bool draining;
     _Atomic bool stopping;
     _Atomic unsigned connections;
+    _Atomic size_t body_bytes; /* of large bodies, in memory now */
     struct address_table addresses;
 };
 

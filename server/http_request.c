@@ -171,6 +171,8 @@ void http_request_free(struct http_request *rq)
     if (o->done != NULL) {
         o->done(rq, rq->status, rq->response_bytes, o->ctx);
     }
+    atomic_fetch_sub(&loop->http->body_bytes, rq->body_counted);
+    rq->body_counted = 0;
     if (rq->stream_free != NULL) {
         rq->stream_free(rq->stream_ctx);
     }
@@ -285,11 +287,31 @@ static enum MHD_Result on_header(struct http_request *rq, const char *method, co
     return MHD_YES;
 }
 
+/* Small bodies are covered by the number of connections; large ones share a budget. */
+static bool take_body_memory(struct http_request *rq, size_t wanted)
+{
+    struct http *h = rq->loop->http;
+    if (wanted <= BODY_BYTES_KEPT || wanted <= rq->body_counted) {
+        return true;
+    }
+    size_t more = wanted - rq->body_counted;
+    if (atomic_fetch_add(&h->body_bytes, more) + more > h->options.body_memory_max) {
+        atomic_fetch_sub(&h->body_bytes, more);
+        return false;
+    }
+    rq->body_counted = wanted;
+    return true;
+}
+
 static enum MHD_Result on_body(struct http_request *rq, const char *data, size_t n)
 {
     rq->loop->busy = rq->chunked || rq->body.n + n < rq->content_length;
     if (n > rq->body.max - rq->body.n) {
         http_refuse_raw(rq, HTTP_REFUSE_BODY_TOO_LARGE, "the body is over body-bytes-max");
+        return MHD_YES;
+    }
+    if (!take_body_memory(rq, rq->body.n + n)) {
+        http_refuse_raw(rq, HTTP_REFUSE_OVERLOADED, "too many large bodies are arriving");
         return MHD_YES;
     }
     if (rq->body.n == 0 && rq->content_length > n) {

@@ -208,6 +208,8 @@ static err_t start_http(const struct config *c, struct app *app, struct err_text
         .connections_per_address_max = (unsigned)c->connections_per_address_max,
         .header_bytes_max = c->header_bytes_max,
         .body_bytes_max = c->body_bytes_max,
+        .body_memory_max =
+            c->body_memory_max > c->body_bytes_max ? c->body_memory_max : c->body_bytes_max,
         .header_timeout_s = (unsigned)c->header_timeout_s,
         .body_timeout_s = (unsigned)c->body_timeout_s,
         .idle_timeout_s = (unsigned)c->idle_timeout_s,

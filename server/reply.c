@@ -165,6 +165,7 @@ void reply_refusal(struct http_request *rq, enum http_refusal why, const char *d
         [HTTP_REFUSE_TARGET] = PROBLEM_BAD_REQUEST,
         [HTTP_REFUSE_TARGET_TOO_LONG] = PROBLEM_URI_TOO_LONG,
         [HTTP_REFUSE_BODY_TIMEOUT] = PROBLEM_REQUEST_TIMEOUT,
+        [HTTP_REFUSE_OVERLOADED] = PROBLEM_OVERLOADED,
         [HTTP_REFUSE_STOPPING] = PROBLEM_SHUTTING_DOWN,
     };
     (void)ctx;

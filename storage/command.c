@@ -147,6 +147,7 @@ err_t command_add_check(struct command *c, struct bytes stream, struct expectati
     if (err != ERR_OK) {
         return err;
     }
+    c->bytes += name.n + sizeof *c->checks;
     c->checks[c->check_count++] = (struct command_check){.stream = name, .expected = expected};
     return ERR_OK;
 }

@@ -338,10 +338,15 @@ static uint64_t next_number(const struct store_read *r)
 /* Moves all dimensions to the first position at or after `position` that they have in common. */
 static err_t leapfrog(struct store_read *r, uint64_t position, uint64_t *ret)
 {
+    size_t steps = 0;
     for (int agreed = 0, i = 0; agreed < DIMENSIONS; i = (i + 1) % DIMENSIONS) {
         if (!r->has_dimension[i]) {
             agreed++;
             continue;
+        }
+        if (++steps > SKIPPED_MAX) {
+            r->place = r->query.backward ? position + 1 : position - 1;
+            return ERR_FULL;
         }
         uint64_t found;
         err_t err = dimension_seek(&r->dimensions[i], position, r->query.backward, &found);

@@ -155,6 +155,14 @@ static err_t check_portion(struct verifier *v, uint64_t first, uint64_t last)
     return err;
 }
 
+/* ERR_CLOSED: whoever is told wants it to stop. */
+static err_t tell_progress(struct verifier *v, uint64_t done)
+{
+    bool go_on =
+        v->options->progress == NULL || v->options->progress(v->options->ctx, done, v->end);
+    return go_on ? ERR_OK : ERR_CLOSED;
+}
+
 static err_t check_log(struct verifier *v)
 {
     for (uint64_t first = 1; first <= v->end; first += PORTION_EVENTS) {
@@ -163,9 +171,9 @@ static err_t check_log(struct verifier *v)
         if (err != ERR_OK) {
             return err;
         }
-        if (v->options->progress != NULL &&
-            !v->options->progress(v->options->ctx, last < v->end ? last : v->end, v->end)) {
-            return ERR_CLOSED;
+        err = tell_progress(v, last < v->end ? last : v->end);
+        if (err != ERR_OK) {
+            return err;
         }
     }
     return ERR_OK;
@@ -285,6 +293,9 @@ static err_t check_names(struct verifier *v)
     buf_init(&key, 1024);
     while (more && err == ERR_OK) {
         err = check_page(v, &key, &more);
+        if (err == ERR_OK) {
+            err = tell_progress(v, v->end);
+        }
     }
     buf_done(&key);
     for (int kind = 0; kind < NAME_KINDS && err == ERR_OK && !v->damaged; kind++) {
