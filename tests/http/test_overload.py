@@ -128,3 +128,46 @@ def test_readers_that_do_not_read_harm_nobody(launch):
     server.stop()
     for connection in stuck:
         connection.socket.close()
+
+
+def test_large_bodies_share_a_memory_budget(launch):
+    """Bodies that arrive slowly on many connections hold no more memory than body-memory-max: the next one is refused with
+    503, small requests go on, and what was held is free again when its connections are gone."""
+    server = launch("--body-bytes-max", 1 << 20, "--body-memory-max", 1 << 20)
+    header = f"POST {events_path('s')} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
+    first, second = server.raw(), server.raw()
+    first.send(header.encode() + b" " * 900_000)
+    wait_for(lambda: server.rss_bytes() > 0 and server.get("/healthz").status == 200, 10, "an answer meanwhile")
+    second.send(header.encode() + b" " * 900_000)
+    response = second.response()
+    problem(response, 503, "overloaded")
+    assert int(response.headers["Retry-After"]) >= 1
+    server.append_ok("s", event(), 0)
+    first.socket.close()
+    second.socket.close()
+    big = ENCODINGS["json"].append([event(data="x" * 500_000)])
+    wait_for(lambda: server.post(events_path("s"), big, {"Content-Type": "application/json"}).status == 201, 10, "room again")
+
+
+@pytest.mark.timeout_s(60)
+def test_a_filter_that_finds_little_is_read_in_portions(launch):
+    """A prefix of many streams is checked event by event: a read that skips tens of thousands of them finds what is behind,
+    a JSON page may end early with a place to go on from, and other clients are answered meanwhile."""
+    server = launch()
+    many = {"appends": [{"stream": f"c-{n}", "events": [{"type": "T"}]} for n in range(1, 100)]}
+    assert server.post("/v1/events", many).status == 201
+    for _ in range(5):
+        assert server.post(events_path("c-x"), {"events": [{"type": "T", "data": 1}] * 9_000}).status == 201
+    assert server.post(events_path("c-1"), {"events": [{"type": "Last"}]}).status == 201
+    query = [("prefix", f"c-{n}") for n in range(1, 10)] + [("after", 99)]
+    lines = server.get("/v1/events", "application/x-ndjson", query)
+    assert [e["type"] for e in lines.body] == ["Last"]
+    found, after, pages = [], 99, 0
+    while True:
+        page = server.get("/v1/events", query=query[:-1] + [("after", after)]).json
+        assert page["next"] > after or page["end"]
+        found += page["events"]
+        after, pages = page["next"], pages + 1
+        if page["end"]:
+            break
+    assert [e["type"] for e in found] == ["Last"] and pages > 1
