@@ -1,7 +1,5 @@
-/* http_int: what the http*.c files share: loops, connections, requests.
- *
- * Everything here belongs to one loop and is touched on its thread only, except where a field says
- * otherwise. Only server/http*.c include this file and <microhttpd.h>. */
+/* http_int: what the http*.c files share. All belongs to one loop and its thread, except where a
+ * field says otherwise. Only server/http*.c include this file and <microhttpd.h>. */
 #ifndef DAYBOOK_SERVER_HTTP_INT_H
 #define DAYBOOK_SERVER_HTTP_INT_H
 
@@ -73,7 +71,7 @@ struct http_request {
     enum http_method method;
     struct arena arena;
     struct buf body;
-    size_t body_counted; /* of it, in http.body_bytes */
+    size_t body_counted; /* in http.body_bytes */
 
     const char *uri; /* where libmicrohttpd has the target; only for checking the request line */
     const uint8_t *raw_target; /* a copy */
@@ -191,8 +189,7 @@ void http_headers_keep(struct http_request *rq);
 void http_reply_failed(struct http_request *rq);
 
 /* http_wait.c: requests that wait for http_resume */
-void http_waits_complete(struct http_loop *loop); /* runs the continuations of all that were resumed
-                                                   */
+void http_waits_complete(struct http_loop *loop); /* runs the continuations of the resumed */
 void http_waits_settle(struct http_loop *loop);   /* suspends what has been pending for long */
 void http_waits_abandon(struct http_loop *loop);  /* ends all that wait, without continuations */
 void http_wait_remove(struct http_request *rq);

@@ -1,6 +1,7 @@
 /* maintenance: --verify and --reindex. */
 #include "server/maintenance.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,8 +22,23 @@ static struct progress progress_start(const char *doing);
 static double progress_end(struct progress *p);
 static int open_failed(const struct store_options *options, err_t err, const struct err_text *et);
 
+/* A mistyped directory must not become a new, empty store, nor get a lock file. */
+static bool has_store(const struct store_options *options)
+{
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/store/data.mdb", options->dir);
+    if (n > 0 && (size_t)n < sizeof path && access(path, F_OK) == 0) {
+        return true;
+    }
+    fprintf(stderr, "daybookd: there is no Daybook store in %s\n", options->dir);
+    return false;
+}
+
 int maintenance_verify(const struct store_options *options)
 {
+    if (!has_store(options)) {
+        return MAINTENANCE_ERROR;
+    }
     struct store *store;
     struct err_text et = {0};
     struct store_options read_only = *options;
@@ -49,6 +65,9 @@ int maintenance_verify(const struct store_options *options)
 
 int maintenance_reindex(const struct store_options *options)
 {
+    if (!has_store(options)) {
+        return MAINTENANCE_ERROR;
+    }
     struct store *store;
     struct err_text et = {0};
     err_t err = store_open(options, &store, &et);

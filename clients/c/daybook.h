@@ -16,6 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct daybook;        /* a server, as one thread sees it */
 struct daybook_batch;  /* appends and checks that are sent as one */
 struct daybook_events; /* events as they arrive */
@@ -151,6 +155,10 @@ void daybook_batch_clear(struct daybook_batch *batch);
  * safe. One result for each append in their order. */
 enum daybook_result daybook_batch_send(struct daybook_batch *batch,
                                        const struct daybook_appended **ret, size_t *ret_n);
+
+#ifdef __cplusplus
+}
+#endif
 
 #include "daybook_read.h"
 

@@ -5,6 +5,10 @@
 
 #include "daybook.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* ---- events ---- */
 
 /* An event that was committed. Strings and bytes are borrowed; what is absent is "", empty or 0. */
@@ -130,5 +134,9 @@ enum daybook_result daybook_get_status(struct daybook *db, struct daybook_status
 /* Checks everything that is stored, which can take minutes. A store with faults is DAYBOOK_OK with
  * `ok` false. */
 enum daybook_result daybook_verify(struct daybook *db, struct daybook_verify_report *ret);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -154,6 +154,21 @@ static int read_data(const char *source, struct daybook_buffer *ret)
     return ok ? CLI_OK : CLI_FAILED;
 }
 
+/* JSON without the white space around it: a file's or an echo's last line break is no part of the
+ * value. */
+static struct daybook_bytes json_of(const struct daybook_buffer *b)
+{
+    static const char WHITE[] = " \t\r\n";
+    size_t from = 0, n = b->n;
+    while (from < n && memchr(WHITE, b->p[from], 4) != NULL) {
+        from++;
+    }
+    while (n > from && memchr(WHITE, b->p[n - 1], 4) != NULL) {
+        n--;
+    }
+    return (struct daybook_bytes){n == 0 ? NULL : b->p + from, n - from};
+}
+
 static int event_of_options(const struct append_options *o, struct append_events *ret)
 {
     if (o->id != NULL && !text_parse_uuid(o->id, ret->id)) {
@@ -169,7 +184,8 @@ static int event_of_options(const struct append_options *o, struct append_events
     ret->events[0] = (struct daybook_new_event){
         .id = o->id != NULL ? ret->id : NULL,
         .type = o->type,
-        .data = {ret->data.p, ret->data.n},
+        .data = o->content_type == NULL ? json_of(&ret->data)
+                                        : (struct daybook_bytes){ret->data.p, ret->data.n},
         .content_type = o->content_type,
         .tags = o->tags.items,
         .tags_n = o->tags.n,

@@ -142,7 +142,7 @@ static void check_read(void)
     struct daybook_status status;
     for (uint64_t i = 1; i <= EVENTS; i++) {
         CHECK(daybook_events_next(events[0], &e) == DAYBOOK_OK && e->revision == i);
-        CHECK(strtoull(e->data.p, NULL, 10) == i);
+        CHECK(e->data.n == strlen(data[i - 1]) && memcmp(e->data.p, data[i - 1], e->data.n) == 0);
         CHECK(daybook_events_next(events[1], &e) == DAYBOOK_OK && e->revision == EVENTS + 1 - i);
         CHECK(i % 500 != 0 || daybook_get_status(db, &status) == DAYBOOK_OK);
     }
