@@ -1,0 +1,23 @@
+"""The README's commands run as they are written, on the demo data."""
+import os
+import re
+import subprocess
+
+from support import ROOT
+
+DAYBOOK = os.environ.get("DAYBOOK", str(ROOT / "build/daybook"))
+
+
+def test_the_five_minutes_of_the_readme(fresh):
+    """Every command of the README's "Five minutes" succeeds, one after the other, beside the demo data."""
+    text = (ROOT / "README.md").read_text()
+    block = re.search(r"## Five minutes.*?```sh\n(.*?)```", text, re.S).group(1)
+    script = block.replace("http://127.0.0.1:7407", fresh.url).replace("build/daybook ", DAYBOOK + " ")
+    assert fresh.url in script and DAYBOOK in script
+    environment = {**os.environ, "DAYBOOK_URL": fresh.url}
+    demo = [DAYBOOK, "import", str(ROOT / "scripts/demo.ndjson")]
+    subprocess.run(demo, env=environment, check=True, capture_output=True, timeout=20)
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=25)
+    assert done.returncode == 0, done.stderr
+    assert '"status":4' not in done.stdout and "OrderShipped" in done.stdout
+    assert "0 events appended" in done.stdout + done.stderr
