@@ -391,12 +391,17 @@ static err_t apply(struct writer *w, bool flush)
         }
         pthread_mutex_lock(&w->mutex);
         w->apply_steps++;
-        w->disk_full = false;
         pthread_cond_signal(&w->room);
         pthread_mutex_unlock(&w->mutex);
     }
     note_rest(w);
-    return store_prepare(w->options.store);
+    err_t err = store_prepare(w->options.store);
+    if (err == ERR_OK) {
+        pthread_mutex_lock(&w->mutex);
+        w->disk_full = false;
+        pthread_mutex_unlock(&w->mutex);
+    }
+    return err;
 }
 
 /* A flush takes what was frozen when it came; what was committed since, or stood in a group that
@@ -423,7 +428,8 @@ static bool pause_after(struct writer *w, err_t err)
     struct timespec until = {until_us / US_PER_SECOND, until_us % US_PER_SECOND * 1000};
     pthread_mutex_lock(&w->mutex);
     if (!w->disk_full) {
-        log_line(LOG_LEVEL_ERROR, "disk full: the tail waits in memory and in the journal",
+        log_line(LOG_LEVEL_ERROR,
+                 "disk full: writes are refused while less than disk-free-min-bytes is free",
                  log_number("retry_ms", RETRY_MS));
     }
     w->disk_full = true;
