@@ -11,6 +11,9 @@
 #include "storage/base/fault.h"
 
 #define KV_READERS_MAX 1024
+/* Where address space is limited (ulimit -v, a sanitizer), a smaller map than asked for does too,
+ * down to this. */
+#define KV_MAP_BYTES_MIN ((uint64_t)16 << 30)
 
 struct kv {
     MDB_env *env;
@@ -110,6 +113,12 @@ err_t kv_open(const char *dir, uint64_t map_bytes, bool read_only, struct kv **r
         return ERR_MEMORY;
     }
     int code = open_env(kv, dir, map_bytes, read_only);
+    while (code == ENOMEM && map_bytes / 4 >= KV_MAP_BYTES_MIN) {
+        mdb_env_close(kv->env);
+        kv->env = NULL;
+        map_bytes /= 4;
+        code = open_env(kv, dir, map_bytes, read_only);
+    }
     if (code != 0) {
         kv_close(kv);
         return err_set(et, from_lmdb(code), "cannot open the LMDB environment %s: %s", dir,
