@@ -92,8 +92,6 @@ MUST_CHECK err_t tail_list_add(struct tail *t, struct tail_list *list, uint64_t 
                                uint16_t print);
 void tail_lock(struct tail *t);
 void tail_unlock(struct tail *t);
-/* The memory that two records in a row share, so that a group is written in few parts: see
- * commit.c. */
 
 /* ---- the applier ---- */
 
