@@ -75,6 +75,7 @@ static void count_group(struct writer *w);
 static void fail(struct writer *w, err_t err);
 static bool wait_to_apply(struct writer *w, bool *ret_flush);
 static err_t apply(struct writer *w, bool flush);
+static err_t apply_rest(struct writer *w);
 static void note_rest(struct writer *w);
 static bool pause_after(struct writer *w, err_t err);
 static int64_t clock_us(clockid_t clock);
@@ -348,7 +349,7 @@ static void *run_applier(void *ctx)
     while (!last) {
         bool flush;
         last = wait_to_apply(w, &flush);
-        err_t err = w->failed ? ERR_OK : apply(w, flush);
+        err_t err = w->failed ? ERR_OK : last ? apply_rest(w) : apply(w, flush);
         if (err != ERR_OK) {
             last = !pause_after(w, err) || last;
         }
@@ -401,6 +402,19 @@ static err_t apply(struct writer *w, bool flush)
         w->disk_full = false;
         pthread_mutex_unlock(&w->mutex);
     }
+    return err;
+}
+
+/* At the end: a flush may find a generation that was frozen before, and then leaves the newest one
+ * alone, so it is asked for until a call applies nothing. */
+static err_t apply_rest(struct writer *w)
+{
+    uint64_t before;
+    err_t err;
+    do {
+        before = store_applied_position(w->options.store);
+        err = apply(w, true);
+    } while (err == ERR_OK && store_applied_position(w->options.store) > before);
     return err;
 }
 

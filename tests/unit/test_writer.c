@@ -245,6 +245,26 @@ static void test_queue_limit_and_stop(void **state)
     store_close(f->store);
 }
 
+/* A stop applies what is in the newest generation of the tail too, not only the one that was frozen
+ * before it. */
+static void test_stop_applies_all_generations(void **state)
+{
+    struct fixture *f = *state;
+    enum { COMMANDS = 12 }; /* of 64 KiB: over half of the tail, which is when one is frozen */
+    static struct waited jobs[COMMANDS];
+    start(f, COMMANDS, 1u << 20);
+    for (int i = 0; i < COMMANDS; i++) {
+        struct command *c = make_command("big", (struct expectation){EXPECT_ANY, 0}, 1u << 16);
+        assert_int_equal(submit(f, &jobs[i], c), ERR_OK);
+        wait_decided(&jobs[i]);
+        command_free(c);
+    }
+    writer_stop(f->writer);
+    assert_int_equal(store_applied_position(f->store), COMMANDS);
+    writer_free(f->writer);
+    store_close(f->store);
+}
+
 /* After a failed write nothing is written any more: the failure is told once, all that come later
  * are refused. */
 static void test_failed_commit_stops(void **state)
@@ -273,6 +293,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_applies_after_the_interval, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_tail_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_queue_limit_and_stop, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_stop_applies_all_generations, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_failed_commit_stops, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
