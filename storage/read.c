@@ -384,21 +384,6 @@ static err_t next_position(struct store_read *r, uint64_t *ret)
     return err == ERR_END ? at_end(r) : err;
 }
 
-static bool has_prefix(const struct store_filter *f, struct bytes stream)
-{
-    return is_covered(f, f->prefix_count, stream);
-}
-
-static bool has_type(const struct store_filter *f, struct bytes type)
-{
-    for (size_t i = 0; i < f->type_count; i++) {
-        if (bytes_equal(f->types[i], type)) {
-            return true;
-        }
-    }
-    return f->type_count == 0;
-}
-
 /* What the postings did not settle is looked up in the record. */
 static err_t matches(const struct store_read *r, const struct store_record *record, uint32_t flags,
                      bool *ret)
@@ -412,8 +397,7 @@ static err_t matches(const struct store_read *r, const struct store_record *reco
     struct event event;
     err_t err = store_record_decode(record, &event);
     if (err == ERR_OK) {
-        *ret = (!check_types || has_type(f, event.type)) &&
-               (!r->check_prefixes || has_prefix(f, event.stream));
+        *ret = store_filter_matches(f, &event);
     }
     return err;
 }

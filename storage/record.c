@@ -1,7 +1,7 @@
 /* record: encode, stamp, check and decode one record. The wire format is protobuf's (fields in
  * ascending order), written by hand because this is the hot path of every append and read: no
- * message object, no allocation, no copy. The unit test holds it against protobuf-c's own parser.
- */
+ * message object, no allocation, no copy. The unit test holds it against protobuf-c's own
+ * parser. */
 #include "record.h"
 
 #include "storage/base/check.h"

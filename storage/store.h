@@ -9,6 +9,7 @@
 #ifndef DAYBOOK_STORAGE_STORE_H
 #define DAYBOOK_STORAGE_STORE_H
 
+#include "storage/base/buf.h"
 #include "storage/command.h"
 #include "storage/event.h"
 
@@ -99,6 +100,13 @@ struct store_query {
                       before it, 0: from the newest */
     struct store_filter filter; /* for a stream: types only */
 };
+
+/* A copy of the query and its names in one block: free() it. ERR_MEMORY. */
+MUST_CHECK err_t store_query_copy(const struct store_query *q, struct store_query **ret);
+/* Appends bytes that are equal for two queries that ask for the same and differ in `from` alone. */
+void store_query_put_key(const struct store_query *q, struct buf *b);
+/* Whether the filter lets this event through, by what stands in the event itself. */
+bool store_filter_matches(const struct store_filter *f, const struct event *e);
 
 /* One event as it is stored. */
 struct store_record {

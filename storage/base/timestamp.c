@@ -44,8 +44,8 @@ static bool read_offset(struct cursor *c, int32_t *ret_minutes);
 static bool read_digits(struct cursor *c, int digits, int32_t *ret);
 static bool read_char(struct cursor *c, char wanted);
 
-/* The text has no room for other years, so a time outside them is shown as the nearest that it has.
- */
+/* The text has no room for other years, so a time outside them is shown as the nearest that it
+ * has. */
 void timestamp_format(int64_t time_us, char ret[TIMESTAMP_TEXT_BYTES])
 {
     int64_t time = time_us < TIME_US_MIN   ? TIME_US_MIN
