@@ -3,6 +3,7 @@
 # Nothing is written outside $(BUILD): build/, or build-address/ and so on with SANITIZER=.
 # Sources are found by wildcard: a new .c file in one of the folders below needs no edit here.
 #   storage/base, storage    libdaybook-storage.a   the store
+#   projections              libprojections.a       followers and read models
 #   clients/c                libdaybook.a           the client library, for third parties too
 #   server                   daybookd               (libserver.a is server/ without main.c, for tests)
 #   clients/cli              daybook                (libcli.a likewise)
@@ -77,6 +78,7 @@ PROTO_H  := $(PROTO_C:.c=.h)
 PROTO_O  := $(PROTO_C:.c=.o)
 
 STORAGE  := $(wildcard storage/base/*.c storage/*.c)
+PROJECTIONS := $(wildcard projections/*.c)
 CLIENT   := $(wildcard clients/c/*.c)
 SERVER   := $(filter-out server/main.c,$(wildcard server/*.c))
 CLI      := $(filter-out clients/cli/main.c,$(wildcard clients/cli/*.c))
@@ -91,6 +93,8 @@ HELPERS  := $(filter-out $(UNIT) $(MODEL) $(BENCH) $(FUZZ) tests/fuzz/replay.c,\
 UNIT_CLI := $(filter tests/unit/test_cli_%,$(UNIT))
 
 LIB_STORAGE := $(BUILD)/libdaybook-storage.a
+LIB_PROJECTIONS := $(BUILD)/libprojections.a
+LIBS_PASSIVE    := $(LIB_PROJECTIONS) $(LIB_STORAGE)
 LIB_CLIENT  := $(BUILD)/libdaybook.a
 LIB_SERVER  := $(BUILD)/libserver.a
 LIB_CLI     := $(BUILD)/libcli.a
@@ -179,7 +183,7 @@ help: ## this list
 link = $(Q)mkdir -p $(@D) && $(CC) $(ALL_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) \
        -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
 
-$(BUILD)/daybookd: $(BUILD)/obj/server/main.o $(LIB_SERVER) $(LIB_STORAGE)
+$(BUILD)/daybookd: $(BUILD)/obj/server/main.o $(LIB_SERVER) $(LIBS_PASSIVE)
 	$(say) LINK $@
 	$(link) $(SERVER_LIBS)
 
@@ -188,6 +192,7 @@ $(BUILD)/daybook: $(BUILD)/obj/clients/cli/main.o $(LIB_CLI) $(LIB_CLIENT)
 	$(link) $(CLIENT_LIBS)
 
 $(LIB_STORAGE): $(call objects,$(STORAGE)) $(PROTO_O)
+$(LIB_PROJECTIONS): $(call objects,$(PROJECTIONS))
 $(LIB_CLIENT):  $(call objects,$(CLIENT)) $(PROTO_O)
 $(LIB_SERVER):  $(call objects,$(SERVER))
 $(LIB_CLI):     $(call objects,$(CLI))
@@ -199,7 +204,7 @@ $(LIB_HELPERS): $(call objects,$(HELPERS))
 	$(Q)mkdir -p $(@D) && rm -f $@ && $(AR) qcs $@ $^
 
 $(filter-out $(call programs,$(UNIT_CLI)),$(UNIT_PROGRAMS)) $(MODEL_PROGRAMS) $(BENCH_PROGRAMS): \
-$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_HELPERS) $(LIB_SERVER) $(LIB_STORAGE) $(LIB_CLIENT)
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_HELPERS) $(LIB_SERVER) $(LIBS_PASSIVE) $(LIB_CLIENT)
 	$(say) LINK $@
 	$(link) $(TEST_LIBS)
 
@@ -210,12 +215,12 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_HELPERS) $(LIB_CLI) $(LIB_CLIENT)
 
 $(REPLAY_PROGRAMS): \
 $(BUILD)/tests/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o \
-                              $(LIB_HELPERS) $(LIB_SERVER) $(LIB_STORAGE) $(LIB_CLIENT)
+                              $(LIB_HELPERS) $(LIB_SERVER) $(LIBS_PASSIVE) $(LIB_CLIENT)
 	$(say) LINK $@
 	$(link) $(SERVER_LIBS) $(CLIENT_LIBS)
 
 $(FUZZ_PROGRAMS): \
-$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_HELPERS) $(LIB_SERVER) $(LIB_STORAGE) $(LIB_CLIENT)
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_HELPERS) $(LIB_SERVER) $(LIBS_PASSIVE) $(LIB_CLIENT)
 	$(say) LINK $@
 	$(link) -fsanitize=fuzzer $(SERVER_LIBS) $(CLIENT_LIBS)
 

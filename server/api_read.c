@@ -320,8 +320,8 @@ static err_t copy_names(struct arena *a, const struct bytes **names, size_t n)
     return ERR_OK;
 }
 
-/* Moves a reader to the heap, with its chunk and with copies of what it borrowed from the request.
- */
+/* Moves a reader to the heap, with its chunk and with copies of what it borrowed from the
+ * request. */
 static err_t reader_keep(const struct reader *r, struct reader **ret)
 {
     struct reader *kept = malloc(sizeof *kept);

@@ -106,8 +106,8 @@ static bool read_list_options(struct http_request *rq, struct app *app, bool of_
     return true;
 }
 
-/* `key` names the JSON list of names with counts; NULL for streams, which have a form of their own.
- */
+/* `key` names the JSON list of names with counts; NULL for streams, which have a form of their
+ * own. */
 static void handle_names(struct http_request *rq, struct app *app, enum store_names kind,
                          const char *key)
 {

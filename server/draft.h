@@ -94,8 +94,8 @@ bool draft_check(struct draft *d);
  * caller frees it. */
 bool draft_build(struct draft *d, struct command **ret);
 
-/* Whether it is a media type: type/subtype with parameters, ASCII, at most EVENT_MEDIA_MAX bytes.
- */
+/* Whether it is a media type: type/subtype with parameters, ASCII, at most EVENT_MEDIA_MAX
+ * bytes. */
 bool draft_media_type_is_valid(struct bytes text);
 
 #endif

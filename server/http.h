@@ -73,8 +73,8 @@ void http_drain(struct http *h);
 /* Resumes and ends everything, joins the threads. The caller has stopped whoever resumes requests.
  * NULL is fine. */
 void http_stop(struct http *h);
-/* The port it listens on; open connections; requests being handled (not yet replied). Any thread.
- */
+/* The port it listens on; open connections; requests being handled (not yet replied). Any
+ * thread. */
 unsigned http_port(const struct http *h);
 unsigned http_connections(const struct http *h);
 unsigned http_requests_active(const struct http *h);

@@ -112,8 +112,8 @@ static void queue(struct http_request *rq, struct MHD_Response *response)
         loop->unsent++;
         rq->reply_turn = loop->turn;
     }
-    /* Outside of its callbacks libmicrohttpd goes on with the connection here and may even end it.
-     */
+    /* Outside of its callbacks libmicrohttpd goes on with the connection here and may even end
+     * it. */
     ok = ok && MHD_queue_response(rq->mhd, rq->status, response) == MHD_YES;
     MHD_destroy_response(response);
     if (!ok) {

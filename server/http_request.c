@@ -44,8 +44,8 @@ void *http_on_request_line(void *cls, const char *uri, struct MHD_Connection *mh
         rq->dead = true;
     }
     /* Next, libmicrohttpd takes the query apart into its own memory, for nothing, and loses its way
-     * when there are more parameters than fit. The buffer is its own and writable: leave it none.
-     */
+     * when there are more parameters than fit. The buffer is its own and writable: leave it
+     * none. */
     char *question = strchr(uri, '?');
     if (question != NULL && question[1] != '\0') {
         question[1] = '\0';
@@ -120,8 +120,8 @@ static bool is_being_judged(const struct http_request *rq)
            MHD_get_connection_info(rq->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE) != NULL;
 }
 
-/* Whether libmicrohttpd's memory for the connection is used up; what is put in is never looked at.
- */
+/* Whether libmicrohttpd's memory for the connection is used up; what is put in is never looked
+ * at. */
 static bool is_full(const struct http_request *rq)
 {
     return rq != NULL && rq->stage == STAGE_HEADER &&

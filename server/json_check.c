@@ -1,8 +1,8 @@
 /* json_check: whether bytes are one JSON value.
  *
  * yajl does the lexing and parsing; UTF-8 is checked here, in one pass over the whole text, because
- * yajl lets overlong forms and surrogates through, and so is the depth, which yajl does not bound.
- */
+ * yajl lets overlong forms and surrogates through, and so is the depth, which yajl does not
+ * bound. */
 #include "server/json_int.h"
 
 #include "storage/base/check.h"

@@ -292,8 +292,8 @@ static err_t serve(const struct config *c, struct err_text *et)
 }
 
 /* Takes what start made, also in part. The order matters: nothing new comes in; what is queued is
- * decided and answered; whoever resumes requests is gone before the HTTP server; the store is last.
- */
+ * decided and answered; whoever resumes requests is gone before the HTTP server; the store is
+ * last. */
 static void stop(struct app *app)
 {
     atomic_store(&app->stopping, true);

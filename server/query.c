@@ -1,5 +1,5 @@
-/* query: strict reading of query parameters; a misspelt or repeated one is an error, not a default.
- */
+/* query: strict reading of query parameters; a misspelt or repeated one is an error, not a
+ * default. */
 #include "server/query.h"
 
 #include <stdio.h>

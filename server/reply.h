@@ -9,8 +9,8 @@
 #include "server/negotiate.h"
 #include "storage/store.h"
 
-/* Where Daybook-Position comes from; once, before the first request. Without it the position is 0.
- */
+/* Where Daybook-Position comes from; once, before the first request. Without it the position is
+ * 0. */
 void reply_init(const struct store *store);
 
 /* The stable codes of problem documents, one table: PROBLEM(NAME, "code", status, "title", "hint")

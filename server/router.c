@@ -1,5 +1,5 @@
-/* router: compares the segments of the path with those of each route; sixteen routes need no more.
- */
+/* router: compares the segments of the path with those of each route; sixteen routes need no
+ * more. */
 #include "server/router.h"
 
 #include "server/app.h"

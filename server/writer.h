@@ -24,8 +24,8 @@ struct writer_options {
     void *ctx;
 };
 
-/* One command on its way; embedded in the caller's request context and kept until it was resumed.
- */
+/* One command on its way; embedded in the caller's request context and kept until it was
+ * resumed. */
 struct writer_job {
     struct command *command;
     struct http_request *request; /* resumed through http_resume_all when decided; may be NULL */

@@ -1,5 +1,5 @@
-/* append: one event from the options, or many from an NDJSON file, to one stream, all or nothing.
- */
+/* append: one event from the options, or many from an NDJSON file, to one stream, all or
+ * nothing. */
 #include "clients/c/arena.h"
 #include "connect.h"
 #include "import_input.h"

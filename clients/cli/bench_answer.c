@@ -220,8 +220,8 @@ static int hex_digit(char c)
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
-/* A byte of the line "<hex>[;extension]\r\n". The digits are counted in line until something else.
- */
+/* A byte of the line "<hex>[;extension]\r\n". The digits are counted in line until something
+ * else. */
 static void take_chunk_size(struct bench_answer *a, char c)
 {
     int digit = hex_digit(c);

@@ -55,8 +55,8 @@ struct bench_answer {
 
 /* For the next answer. */
 void bench_answer_reset(struct bench_answer *a, enum bench_count count);
-/* Takes bytes until they or the answer end; returns how many it took. `state` says where it stands.
- */
+/* Takes bytes until they or the answer end; returns how many it took. `state` says where it
+ * stands. */
 size_t bench_answer_feed(struct bench_answer *a, const char *p, size_t n);
 
 #endif

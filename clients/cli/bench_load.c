@@ -211,8 +211,8 @@ const char *bench_load_prefix(const struct bench_load *load)
 
 /* ---- an exchange ---- */
 
-/* A request stays unanswered, or a connection without one was closed: opens another in its place.
- */
+/* A request stays unanswered, or a connection without one was closed: opens another in its
+ * place. */
 static void lose(struct bench_load *load, struct connection *c)
 {
     if (c->busy) {

@@ -195,8 +195,8 @@ static bool make_event(struct event_bytes *event, const struct bench_shape *shap
 
 /* ---- making ---- */
 
-/* Numbers begin where they have as many digits as the last: 10000 to 19999, and no zeros in front.
- */
+/* Numbers begin where they have as many digits as the last: 10000 to 19999, and no zeros in
+ * front. */
 static void number_streams(struct bench_template *t, uint64_t streams)
 {
     t->digits = 1;

@@ -32,8 +32,8 @@ struct bench_config {
 };
 
 /* Opens the connections, prepares the server's streams, warms up, measures. False: it could not be
- * done, and why was reported. Failed requests are in the statistics, those of the warm-up as well.
- */
+ * done, and why was reported. Failed requests are in the statistics, those of the warm-up as
+ * well. */
 bool bench_work_run(const char *url, const struct bench_config *config, struct bench_stats *ret);
 
 #endif

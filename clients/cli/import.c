@@ -1,5 +1,5 @@
-/* import: the events of an NDJSON file, in its order, over all streams; running it again adds none.
- */
+/* import: the events of an NDJSON file, in its order, over all streams; running it again adds
+ * none. */
 #include "connect.h"
 #include "import_ids.h"
 #include "import_input.h"

@@ -1,8 +1,8 @@
 /* replay: runs a fuzz target over a folder of inputs without libFuzzer, so that `make test` replays
  * every corpus with any compiler. Usage: replay_<parser> tests/fuzz/corpus/<parser>
  *
- * It fails when the folder holds no input: a corpus that moved must not look like one that passes.
- */
+ * It fails when the folder holds no input: a corpus that moved must not look like one that
+ * passes. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

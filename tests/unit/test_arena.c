@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-/* Pieces of all sizes, smaller and larger than a chunk, are 8-byte aligned and keep their content.
- */
+/* Pieces of all sizes, smaller and larger than a chunk, are 8-byte aligned and keep their
+ * content. */
 static void test_arena_alloc_pieces(void **state)
 {
     (void)state;

@@ -71,8 +71,8 @@ static void test_buf_put_limit(void **state)
     }
 }
 
-/* After a failure all appends are no-ops, also those that would fit, until the buffer is cleared.
- */
+/* After a failure all appends are no-ops, also those that would fit, until the buffer is
+ * cleared. */
 static void test_buf_status_sticky(void **state)
 {
     (void)state;
@@ -175,8 +175,8 @@ static void test_buf_clear_keeps_memory(void **state)
     buf_done(&b);
 }
 
-/* Short, long and exactly full texts come out whole; one byte more than the maximum is a failure.
- */
+/* Short, long and exactly full texts come out whole; one byte more than the maximum is a
+ * failure. */
 static void test_buf_put_format_sizes(void **state)
 {
     (void)state;

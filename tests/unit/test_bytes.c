@@ -67,8 +67,8 @@ static void test_bytes_hash_alignment(void **state)
     assert_true(bytes_hash(BYTES_NONE, 1) == bytes_hash(BYTES_LITERAL(""), 1));
 }
 
-/* Each single bit of the input changes the hash, and so does the length where all bytes are zero.
- */
+/* Each single bit of the input changes the hash, and so does the length where all bytes are
+ * zero. */
 static void test_bytes_hash_every_bit(void **state)
 {
     (void)state;

@@ -72,8 +72,8 @@ static void test_make_counts_equal_lines(void **state)
     assert_string_not_equal(first[1], first[2]);
 }
 
-/* A difference in any field is another id, also where the bytes of two fields would join equally.
- */
+/* A difference in any field is another id, also where the bytes of two fields would join
+ * equally. */
 static void test_make_tells_fields_apart(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* What an append must be like, whichever encoding it came in, and the command that is made of it.
- */
+/* What an append must be like, whichever encoding it came in, and the command that is made of
+ * it. */
 #include "server/draft.h"
 
 #include "server/base64.h"
