@@ -1,11 +1,14 @@
 /* client: the handle. */
 #include "client_int.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 #ifndef DAYBOOK_VERSION
 #define DAYBOOK_VERSION "unknown"
@@ -32,7 +35,10 @@ enum daybook_result daybook_open(const char *url, const struct daybook_options *
         return DAYBOOK_ERR_ARGUMENT;
     }
     struct daybook *db = calloc(1, sizeof *db);
-    if (db == NULL || !prepare(db, url, options)) {
+    if (db != NULL) {
+        db->interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    }
+    if (db == NULL || db->interrupt_fd < 0 || !prepare(db, url, options)) {
         daybook_close(db);
         return DAYBOOK_ERR_MEMORY;
     }
@@ -126,9 +132,22 @@ void daybook_close(struct daybook *db)
     daybook_buffer_done(&db->request);
     daybook_arena_done(&db->arena);
     daybook_arena_done(&db->problem_arena);
+    if (db->interrupt_fd >= 0) {
+        (void)close(db->interrupt_fd);
+    }
     free(db->base_url);
     free(db->user_agent);
     free(db);
+}
+
+/* The flag first: who is woken up looks at it. The eventfd stays readable, so nobody sleeps again.
+ */
+void daybook_interrupt(struct daybook *db)
+{
+    int error = errno;
+    db->interrupted = true;
+    (void)eventfd_write(db->interrupt_fd, 1);
+    errno = error;
 }
 
 const char *daybook_version(void)

@@ -8,6 +8,7 @@
 
 #include <curl/curl.h>
 #include <protobuf-c/protobuf-c.h>
+#include <stdatomic.h>
 
 #define DAYBOOK_PROTOBUF "application/x-protobuf"
 
@@ -36,6 +37,7 @@ struct daybook_transfer {
 struct daybook_retry {
     uint64_t since_ms; /* when it began to fail; 0: it does not */
     uint64_t wait_ms;  /* of the last wait */
+    uint64_t limit_ms; /* how long to try; 0: as the handle's options say */
 };
 
 bool daybook_transfer_init(struct daybook_transfer *t, struct daybook *db, size_t body_max);
@@ -50,6 +52,10 @@ void daybook_transfer_stop(struct daybook_transfer *t);
 void daybook_transfer_wait(struct daybook_transfer *t, size_t n);
 /* Whether an exchange that is over is to be made again; if so, waits first. */
 bool daybook_http_retry(const struct daybook_transfer *t, struct daybook_retry *retry);
+/* The same where the caller knows the reason; false: it was tried for long enough, or must not be.
+ */
+bool daybook_http_wait(const struct daybook_transfer *t, const char *reason,
+                       struct daybook_retry *retry);
 /* A whole exchange with retries on the handle's own transfer; the body is in db->call.body.
  * Anything but an answer 2xx in protobuf is a failure with its problem set. */
 enum daybook_result daybook_http_call(struct daybook *db, const struct daybook_buffer *url,
@@ -63,6 +69,8 @@ struct daybook {
     struct daybook_options options; /* with the defaults filled in */
     bool direct;                    /* the server is on this machine: no proxy */
     CURLM *multi;
+    int interrupt_fd;        /* an eventfd that wakes up whatever waits; owned; -1: none */
+    atomic_bool interrupted; /* for good */
     struct curl_slist *get_headers, *post_headers;
     struct daybook_transfer call; /* of every call but iterators */
     struct daybook_buffer url, request;
@@ -98,6 +106,52 @@ bool daybook_url_segment(struct daybook_buffer *url, const char *name);
 bool daybook_url_text(struct daybook_buffer *url, char *mark, const char *name, const char *value);
 bool daybook_url_number(struct daybook_buffer *url, char *mark, const char *name, uint64_t value);
 bool daybook_url_end(struct daybook_buffer *url);
+
+/* ---- an EventBatch that is arriving (arrival.c) ---- */
+
+/* Fields of an EventBatch. */
+#define DAYBOOK_FIELD_EVENTS 1
+
+struct daybook_field {
+    uint32_t number;
+    struct daybook_bytes bytes; /* what is in it; in the transfer's body */
+    size_t size;                /* header included; of a part: as far as that can be said */
+};
+
+enum daybook_front {
+    DAYBOOK_FRONT_FIELD,
+    DAYBOOK_FRONT_PART, /* of a field, or nothing */
+    DAYBOOK_FRONT_DAMAGED,
+};
+
+enum daybook_reading {
+    DAYBOOK_READING_TO_THE_END,
+    DAYBOOK_READING_ON,  /* and what comes after it */
+    DAYBOOK_READING_NEW, /* only what comes from now on: `after` must be 0 */
+};
+
+struct daybook_arrival {
+    struct daybook_transfer transfer;
+    struct daybook_buffer url;
+    size_t consumed; /* bytes at the front of the transfer's body */
+};
+
+/* What lies at the front of `have` bytes. */
+enum daybook_front daybook_front_look(const uint8_t *p, size_t have, struct daybook_field *ret);
+
+bool daybook_arrival_init(struct daybook_arrival *a, struct daybook *db);
+void daybook_arrival_done(struct daybook_arrival *a);
+/* Makes the options' strings the arena's. */
+bool daybook_read_options_keep(struct daybook_arena *arena, struct daybook_read_options *options);
+/* Begins the request, or makes another. False: no memory. */
+bool daybook_arrival_start(struct daybook_arrival *a, const struct daybook_read_options *options,
+                           enum daybook_reading reading);
+/* The next field, which lives until the next call; waits for it. A part: the exchange is over. */
+enum daybook_front daybook_arrival_next(struct daybook_arrival *a, struct daybook_field *ret);
+/* Whether the next field is there already. */
+bool daybook_arrival_is_ready(const struct daybook_arrival *a);
+/* Of an exchange that is over: whether its last field is cut short. */
+bool daybook_arrival_is_cut(const struct daybook_arrival *a);
 
 /* ---- events (event.c) ---- */
 

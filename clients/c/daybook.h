@@ -39,6 +39,7 @@ enum daybook_result {
     DAYBOOK_ERR_REJECTED,          /* any other fault that the server finds with the request */
     DAYBOOK_ERR_UNAVAILABLE,       /* overloaded, shutting down or disk full, retries included */
     DAYBOOK_ERR_SERVER,            /* the server failed */
+    DAYBOOK_ERR_INTERRUPTED,       /* daybook_interrupt was called */
 };
 
 struct daybook_violation {
@@ -82,6 +83,10 @@ enum daybook_result daybook_open(const char *url, const struct daybook_options *
                                  struct daybook **ret);
 /* After everything that was made from it was freed. */
 void daybook_close(struct daybook *db);
+/* Ends what waits with this handle, and every later call that would ask the server, with
+ * DAYBOOK_ERR_INTERRUPTED; of an append that was under way the outcome is then not known. The one
+ * function that any thread may call, and a signal handler too, as long as the handle is open. */
+void daybook_interrupt(struct daybook *db);
 /* The problem of the last call with this handle (or a batch or iterator of it) that failed; never
  * NULL. */
 const struct daybook_problem *daybook_problem(const struct daybook *db);
@@ -130,9 +135,9 @@ struct daybook_appended {
 };
 
 /* Appends events to one stream, all or nothing, durably. Tried again as long as options.retry_ms
- * allows; ids make that safe. After DAYBOOK_ERR_TRANSPORT, _PROTOCOL, _UNAVAILABLE, _SERVER and
- * _MEMORY the events may be there or not (an earlier try may have got through): repeat the call
- * with the same ids to know. After any other error they are not. */
+ * allows; ids make that safe. After DAYBOOK_ERR_TRANSPORT, _PROTOCOL, _UNAVAILABLE, _SERVER,
+ * _INTERRUPTED and _MEMORY the events may be there or not (an earlier try may have got through):
+ * repeat the call with the same ids to know. After any other error they are not. */
 enum daybook_result daybook_append(struct daybook *db, const char *stream,
                                    struct daybook_expect expect,
                                    const struct daybook_new_event *events, size_t events_n,

@@ -132,6 +132,10 @@ void daybook_transfer_wait(struct daybook_transfer *t, size_t n)
     }
     while (t->running && t->body.n <= n) {
         int running;
+        if (t->db->interrupted) {
+            end_transfer(t, CURLE_ABORTED_BY_CALLBACK);
+            break;
+        }
         CURLMcode code = curl_multi_perform(t->db->multi, &running);
         collect_finished(t->db);
         if (!t->running || t->body.n > n) {
@@ -139,7 +143,9 @@ void daybook_transfer_wait(struct daybook_transfer *t, size_t n)
         }
         int wait_ms =
             t->timeout_ms > 0 && t->timeout_ms < POLL_MS_MAX ? (int)t->timeout_ms : POLL_MS_MAX;
-        if (code != CURLM_OK || curl_multi_poll(t->db->multi, NULL, 0, wait_ms, NULL) != CURLM_OK) {
+        struct curl_waitfd wake = {.fd = t->db->interrupt_fd, .events = CURL_WAIT_POLLIN};
+        if (code != CURLM_OK ||
+            curl_multi_poll(t->db->multi, &wake, 1, wait_ms, NULL) != CURLM_OK) {
             end_transfer(t, CURLE_OUT_OF_MEMORY);
         } else if (t->timeout_ms > 0 && daybook_now_ms() - t->active_ms > t->timeout_ms) {
             end_transfer(t, CURLE_OPERATION_TIMEDOUT);
@@ -224,9 +230,16 @@ enum daybook_result daybook_http_call(struct daybook *db, const struct daybook_b
 
 bool daybook_http_retry(const struct daybook_transfer *t, struct daybook_retry *retry)
 {
-    const struct daybook_options *o = &t->db->options;
     const char *reason = retry_reason(t);
-    if (reason == NULL || o->retry_ms == DAYBOOK_RETRY_NEVER) {
+    return reason != NULL && daybook_http_wait(t, reason, retry);
+}
+
+bool daybook_http_wait(const struct daybook_transfer *t, const char *reason,
+                       struct daybook_retry *retry)
+{
+    const struct daybook_options *o = &t->db->options;
+    uint64_t limit_ms = retry->limit_ms > 0 ? retry->limit_ms : o->retry_ms;
+    if (limit_ms == DAYBOOK_RETRY_NEVER) {
         return false;
     }
     uint64_t now_ms = daybook_now_ms();
@@ -234,24 +247,27 @@ bool daybook_http_retry(const struct daybook_transfer *t, struct daybook_retry *
         retry->since_ms = now_ms;
     }
     uint64_t failing_ms = now_ms - retry->since_ms;
-    if (failing_ms >= o->retry_ms) {
+    if (failing_ms >= limit_ms) {
         return false;
     }
     retry->wait_ms = retry_wait_ms(t, retry);
-    uint64_t left_ms = o->retry_ms - failing_ms;
+    uint64_t left_ms = limit_ms - failing_ms;
     uint64_t wait_ms = retry->wait_ms < left_ms ? retry->wait_ms : left_ms;
     if (o->waiting != NULL) {
         o->waiting(o->waiting_arg, reason, wait_ms);
     }
-    (void)poll(NULL, 0, (int)wait_ms);
-    return true;
+    struct pollfd wake = {.fd = t->db->interrupt_fd, .events = POLLIN};
+    (void)poll(&wake, 1, (int)wait_ms);
+    return !t->db->interrupted;
 }
 
 /* Why it makes sense to try again; NULL where it does not. */
 static const char *retry_reason(const struct daybook_transfer *t)
 {
     if (t->outcome == CURLE_OK) {
-        return t->status == 503 ? "the server is busy or not ready" : NULL;
+        return t->status == 503                       ? "the server is busy or not ready"
+               : t->status == 502 || t->status == 504 ? "a proxy does not reach the server"
+                                                      : NULL;
     }
     if (t->overflow) {
         return NULL;

@@ -73,7 +73,7 @@ bool daybook_transfer_ok(const struct daybook_transfer *t)
 
 enum daybook_result daybook_fail_transfer(struct daybook_transfer *t)
 {
-    if (t->outcome != CURLE_OK) {
+    if (t->outcome != CURLE_OK || t->db->interrupted) {
         return fail_without_answer(t);
     }
     struct daybook *db = t->db;
@@ -102,6 +102,9 @@ enum daybook_result daybook_fail_transfer(struct daybook_transfer *t)
 static enum daybook_result fail_without_answer(struct daybook_transfer *t)
 {
     struct daybook *db = t->db;
+    if (db->interrupted) {
+        return daybook_fail(db, DAYBOOK_ERR_INTERRUPTED, "the call was interrupted", "", "");
+    }
     if (t->overflow || t->outcome == CURLE_OUT_OF_MEMORY) {
         return daybook_fail(db, DAYBOOK_ERR_MEMORY, "the answer is too large", "", "");
     }

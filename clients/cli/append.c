@@ -26,6 +26,7 @@ struct append_events {
     struct daybook_arena arena; /* what lines say */
     struct daybook_buffer data; /* what --data says */
     struct daybook_new_event *events;
+    uint64_t *lines; /* of events[i] in the file; NULL where there is none */
     size_t n;
     uint8_t id[16];
 };
@@ -35,6 +36,7 @@ static int append_all(const struct cli_globals *globals, const char *stream,
                       struct append_options *o, struct daybook_expect expect);
 static int event_of_options(const struct append_options *o, struct append_events *ret);
 static int events_of_file(const char *path, const char *stream, struct append_events *ret);
+static int fail(const struct daybook *db, const struct append_events *all);
 static void print_result(const struct daybook_appended *a, bool json);
 
 int cli_append(int argc, char **argv, const struct cli_globals *globals)
@@ -114,7 +116,7 @@ static int append_all(const struct cli_globals *globals, const char *stream,
         if (db == NULL) {
             result = CLI_FAILED;
         } else if (daybook_append(db, stream, expect, all.events, all.n, &appended) != DAYBOOK_OK) {
-            result = cli_fail(db, "append");
+            result = fail(db, &all);
         } else {
             print_result(&appended, o->json);
         }
@@ -123,7 +125,21 @@ static int append_all(const struct cli_globals *globals, const char *stream,
     daybook_buffer_done(&all.data);
     daybook_arena_done(&all.arena);
     free(all.events);
+    free(all.lines);
     return result;
+}
+
+/* A field of an event that came from a file is said by its line. */
+static int fail(const struct daybook *db, const struct append_events *all)
+{
+    size_t index = 0;
+    char what[64];
+    const char *field = daybook_problem(db)->field;
+    if (all->lines == NULL || sscanf(field, "events[%zu]", &index) != 1 || index >= all->n) {
+        return cli_fail(db, "append");
+    }
+    (void)snprintf(what, sizeof what, "line %" PRIu64, all->lines[index]);
+    return cli_fail_event(db, what);
 }
 
 /* ---- where events come from ---- */
@@ -198,11 +214,12 @@ static int event_of_options(const struct append_options *o, struct append_events
 }
 
 /* One line more. False with the reason in why. */
-static bool add_line(struct append_events *all, const char *stream, const char *line, size_t n,
-                     char why[IMPORT_WHY_SIZE])
+static bool add_line(struct append_events *all, const char *stream, const struct import_input *in,
+                     struct daybook_bytes line, char why[IMPORT_WHY_SIZE])
 {
     struct import_event event;
-    if (!import_line_parse(&all->arena, line, n, &event, why)) {
+    uint64_t number = import_input_line(in);
+    if (!import_line_parse(&all->arena, line.p, line.n, &event, why)) {
         return false;
     }
     if (event.stream != NULL && strcmp(event.stream, stream) != 0) {
@@ -214,6 +231,7 @@ static bool add_line(struct append_events *all, const char *stream, const char *
                        EVENTS_MAX);
         return false;
     }
+    all->lines[all->n] = number;
     all->events[all->n++] = event.event;
     return true;
 }
@@ -230,9 +248,10 @@ static int events_of_file(const char *path, const char *stream, struct append_ev
         return CLI_FAILED;
     }
     ret->events = calloc(EVENTS_MAX, sizeof *ret->events);
-    bool ok = ret->events != NULL;
+    ret->lines = calloc(EVENTS_MAX, sizeof *ret->lines);
+    bool ok = ret->events != NULL && ret->lines != NULL;
     while (ok && (next = import_input_next(in, &line, &n)) == IMPORT_LINE) {
-        ok = add_line(ret, stream, line, n, why);
+        ok = add_line(ret, stream, in, (struct daybook_bytes){line, n}, why);
     }
     if (!ok || next == IMPORT_FAILED) {
         cli_error("line %" PRIu64 ": %s", import_input_line(in), ok ? import_input_error(in) : why);

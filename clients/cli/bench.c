@@ -5,6 +5,7 @@
 #include "bench_report.h"
 #include "bench_request.h"
 #include "cli.h"
+#include "interrupt.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -60,12 +61,14 @@ static const char about[] =
     "  read-stream  whole streams chosen at random, appended first where they are missing\n"
     "  read-log     the whole log (NDJSON or protobuf)\n"
     "  post         the requests of append to --path of any server: the limit of bare HTTP\n"
-    "Without a workload a suite of them runs. Exits 1 when any request failed.\n";
+    "Without a workload a suite of them runs. Exits 1 when any request failed. Ctrl-C ends it\n"
+    "with what was measured until then.\n";
 
 static int parse(int argc, char **argv, struct given *given);
 static bool configure(const struct given *given, struct bench_config *ret);
 static bool check(const struct bench_config *config);
 static bool run(const char *url, const struct bench_config *config, bool json, bool first);
+static int ended(bool ok);
 
 static uint64_t given_or(uint64_t given, uint64_t otherwise)
 {
@@ -80,14 +83,15 @@ int cli_bench(int argc, char **argv, const struct cli_globals *globals)
     if (result != CLI_GO_ON) {
         return result;
     }
+    interrupt_watch(NULL);
     if (given.workload != NULL) {
         if (!configure(&given, &config)) {
             return CLI_USAGE;
         }
-        return run(globals->url, &config, given.json, true) ? CLI_OK : CLI_FAILED;
+        return ended(run(globals->url, &config, given.json, true));
     }
     bool ok = true;
-    for (size_t i = 0; i < SUITE && ok; i++) {
+    for (size_t i = 0; i < SUITE && ok && !interrupt_came(); i++) {
         config = suite[i];
         config.payload = given_or(given.payload, 256);
         config.events = 100;
@@ -98,6 +102,15 @@ int cli_bench(int argc, char **argv, const struct cli_globals *globals)
         config.ids = given.ids;
         config.spin_us = given.spin_us;
         ok = check(&config) && run(globals->url, &config, given.json, i == 0);
+    }
+    return ended(ok);
+}
+
+static int ended(bool ok)
+{
+    if (interrupt_came()) {
+        cli_error("interrupted; what is printed was measured until then");
+        return interrupt_exit();
     }
     return ok ? CLI_OK : CLI_FAILED;
 }

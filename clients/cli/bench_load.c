@@ -2,6 +2,7 @@
 #include "bench_load.h"
 
 #include "cli.h"
+#include "interrupt.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -261,7 +262,8 @@ static bool send_more(struct bench_load *load, struct connection *c)
 static void begin(struct bench_load *load, struct connection *c, uint64_t now_ns)
 {
     size_t index = (size_t)(c - load->connections);
-    while (!load->broken && load->job->next(load->job->context, index, now_ns, &c->request)) {
+    while (!load->broken && !interrupt_came() &&
+           load->job->next(load->job->context, index, now_ns, &c->request)) {
         bench_answer_reset(&c->answer, c->request.count);
         c->sent = 0;
         c->sent_ns = now_ns;
@@ -375,7 +377,7 @@ bool bench_load_run(struct bench_load *load, const struct bench_job *job, struct
     for (size_t i = 0; i < load->n && !load->broken; i++) {
         begin(load, &load->connections[i], bench_now_ns());
     }
-    while (load->busy > 0 && !load->broken) {
+    while (load->busy > 0 && !load->broken && !interrupt_came()) {
         turn(load);
     }
     stats->seconds += (double)(bench_now_ns() - begun_ns) / 1e9;

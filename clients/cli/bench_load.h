@@ -58,7 +58,7 @@ size_t bench_load_connections(const struct bench_load *load);
 /* For the header Host, and for the front of every path ("" where there is none). Borrowed. */
 const char *bench_load_host(const struct bench_load *load);
 const char *bench_load_prefix(const struct bench_load *load);
-/* Until no connection has a request any more. */
+/* Until no connection has a request any more, or Ctrl-C: what is under way then does not count. */
 bool bench_load_run(struct bench_load *load, const struct bench_job *job,
                     struct bench_stats *stats);
 

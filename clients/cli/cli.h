@@ -2,7 +2,7 @@
  * report an error, and how they read their options.
  *
  * One thread. Errors go to stderr as one line (and a hint), results to stdout. Commands return one
- * of enum cli_exit and never call exit(). */
+ * of enum cli_exit, or interrupt_exit(), and never call exit(). */
 #ifndef DAYBOOK_CLI_H
 #define DAYBOOK_CLI_H
 

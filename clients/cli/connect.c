@@ -2,6 +2,7 @@
 #include "connect.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 struct daybook *cli_connect(const struct cli_globals *globals,
                             const struct daybook_options *options)
@@ -21,17 +22,16 @@ struct daybook *cli_connect(const struct cli_globals *globals,
 }
 
 /* Of conflicts the violations say all, each on a line; else there is one line. */
-int cli_fail(const struct daybook *db, const char *what)
+static int print_problem(const struct daybook_problem *p, const char *what, const char *field)
 {
-    const struct daybook_problem *p = daybook_problem(db);
     const char *colon = p->detail[0] != '\0' ? ": " : "";
     for (size_t i = 0; i < p->violations_n; i++) {
         const struct daybook_violation *v = &p->violations[i];
         cli_error("%s: %s: stream %s: expected %s, its head revision is %" PRIu64, what, p->title,
                   v->stream, v->expected, v->actual);
     }
-    if (p->violations_n == 0 && p->field[0] != '\0') {
-        cli_error("%s: %s%s%s (%s)", what, p->title, colon, p->detail, p->field);
+    if (p->violations_n == 0 && field[0] != '\0') {
+        cli_error("%s: %s%s%s (%s)", what, p->title, colon, p->detail, field);
     } else if (p->violations_n == 0) {
         cli_error("%s: %s%s%s", what, p->title, colon, p->detail);
     }
@@ -39,6 +39,23 @@ int cli_fail(const struct daybook *db, const char *what)
         cli_hint("%s", p->hint);
     }
     return CLI_FAILED;
+}
+
+int cli_fail(const struct daybook *db, const char *what)
+{
+    const struct daybook_problem *p = daybook_problem(db);
+    return print_problem(p, what, p->field);
+}
+
+/* "appends[0].events[0].data" is the event's "data". */
+int cli_fail_event(const struct daybook *db, const char *what)
+{
+    const struct daybook_problem *p = daybook_problem(db);
+    const char *field = p->field;
+    for (const char *dot; (dot = strstr(field, "].")) != NULL;) {
+        field = dot + 2;
+    }
+    return print_problem(p, what, field);
 }
 
 static struct daybook_names names(const struct cli_list *list)

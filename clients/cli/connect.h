@@ -17,6 +17,9 @@ struct daybook *cli_connect(const struct cli_globals *globals,
 
 /* Prints the handle's last problem after "<what>: ", and its hint. Returns CLI_FAILED. */
 int cli_fail(const struct daybook *db, const char *what);
+/* The same where `what` names the one event of the request: its field is then said as one of the
+ * event, not of the request. */
+int cli_fail_event(const struct daybook *db, const char *what);
 
 /* Events that `read` and `export` are about, as given on the command line. {0} is everything. */
 struct cli_filters {

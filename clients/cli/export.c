@@ -2,6 +2,7 @@
  * when it is whole, so that an export that was cut short is never taken for one. */
 #include "connect.h"
 #include "event_json.h"
+#include "interrupt.h"
 #include "progress.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@ struct export
 
 static int run(struct export *ex, const struct cli_globals *globals,
                const struct daybook_read_options *options);
+static int interrupted(const struct export *ex);
 static bool open_output(struct export *ex);
 static bool close_output(struct export *ex, bool whole);
 static bool write_events(struct export *ex, struct daybook *db, struct daybook_events *events,
@@ -83,17 +85,29 @@ static int run(struct export *ex, const struct cli_globals *globals,
         (void)cli_fail(db, "export");
     } else if ((ok = open_output(ex))) {
         progress_start(&ex->progress, ex->quiet);
+        interrupt_watch(db);
         ok = write_events(ex, db, events, status.position);
         ok = close_output(ex, ok);
+        interrupt_forget();
         progress_clear(&ex->progress);
     }
     daybook_events_free(events);
     daybook_close(db);
+    if (!ok && interrupt_came()) {
+        return interrupted(ex);
+    }
     if (ok && !ex->quiet) {
         (void)fprintf(stderr, "%" PRIu64 " events exported, %.2f s\n", ex->events,
                       progress_seconds(&ex->progress));
     }
     return ok ? CLI_OK : CLI_FAILED;
+}
+
+static int interrupted(const struct export *ex)
+{
+    cli_error("interrupted after %" PRIu64 " events; %s", ex->events,
+              ex->part[0] != '\0' ? "no file was written" : "the output is cut short");
+    return interrupt_exit();
 }
 
 /* ---- the output ---- */
@@ -174,7 +188,9 @@ static bool write_events(struct export *ex, struct daybook *db, struct daybook_e
     daybook_buffer_init(&line, LINE_BYTES_MAX);
     while (ok && (result = daybook_events_next(events, &event)) != DAYBOOK_END) {
         line.n = 0;
-        if (result != DAYBOOK_OK) {
+        if (interrupt_came()) {
+            ok = false;
+        } else if (result != DAYBOOK_OK) {
             (void)cli_fail(db, "export");
             ok = false;
         } else if (!event_json_add_export(&line, event)) {

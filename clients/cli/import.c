@@ -4,6 +4,7 @@
 #include "import_ids.h"
 #include "import_input.h"
 #include "import_send.h"
+#include "interrupt.h"
 #include "progress.h"
 
 #include <errno.h>
@@ -33,6 +34,7 @@ static int import_lines(struct import *im);
 static int import_line(struct import *im, const char *line, size_t n);
 static int bad_line(struct import *im, uint64_t line, const char *why);
 static int not_sent(struct import *im);
+static int interrupted(struct import *im);
 static void print_summary(const struct import *im);
 
 int cli_import(int argc, char **argv, const struct cli_globals *globals)
@@ -53,7 +55,9 @@ int cli_import(int argc, char **argv, const struct cli_globals *globals)
                  "byte.\n"
                  "Lines without an id get one made from what they say, so that importing the file "
                  "again\n"
-                 "adds none. At a bad line it stops; what is before that line is in the store.\n",
+                 "adds none. At a bad line it stops; what is before that line is in the store. "
+                 "Ctrl-C\n"
+                 "ends it behind the request under way and says what was done.\n",
         .options = options,
         .options_n = sizeof options / sizeof options[0],
         .arguments_min = 1,
@@ -94,6 +98,7 @@ static int run(struct import *im, const struct cli_globals *globals)
         return CLI_FAILED;
     }
     progress_start(&im->progress, im->quiet);
+    interrupt_watch(NULL);
     int result = import_lines(im);
     progress_clear(&im->progress);
     if (result == CLI_OK && !im->quiet) {
@@ -107,6 +112,10 @@ static void on_waiting(void *arg, const char *reason, uint64_t wait_ms)
 {
     struct import *im = arg;
     (void)wait_ms;
+    if (interrupt_came()) {
+        daybook_interrupt(im->db); /* it waits for the server in vain */
+        return;
+    }
     if (!im->quiet && !im->said_waiting) {
         im->said_waiting = true;
         progress_clear(&im->progress);
@@ -132,8 +141,8 @@ static int import_lines(struct import *im)
 {
     const char *line = NULL;
     size_t n = 0;
-    enum import_next next;
-    while ((next = import_input_next(im->in, &line, &n)) == IMPORT_LINE) {
+    enum import_next next = IMPORT_LINE;
+    while (!interrupt_came() && (next = import_input_next(im->in, &line, &n)) == IMPORT_LINE) {
         int result = import_line(im, line, n);
         if (result != CLI_OK) {
             return result;
@@ -143,6 +152,9 @@ static int import_lines(struct import *im)
             progress_show(&im->progress, totals.appended + totals.duplicates,
                           import_input_done_bytes(im->in), import_input_all_bytes(im->in));
         }
+    }
+    if (interrupt_came()) {
+        return interrupted(im);
     }
     if (next == IMPORT_FAILED) {
         return bad_line(im, import_input_line(im->in), import_input_error(im->in));
@@ -189,15 +201,52 @@ static int bad_line(struct import *im, uint64_t line, const char *why)
     return CLI_FAILED;
 }
 
+/* Whether the same import would end at the same line again. */
+static bool stays(enum daybook_result result)
+{
+    return result == DAYBOOK_ERR_REJECTED || result == DAYBOOK_ERR_ID_REUSED ||
+           result == DAYBOOK_ERR_PARTIAL_DUPLICATE || result == DAYBOOK_ERR_DELETED ||
+           result == DAYBOOK_ERR_ARGUMENT;
+}
+
 static int not_sent(struct import *im)
 {
     char what[64];
+    if (daybook_problem(im->db)->result == DAYBOOK_ERR_INTERRUPTED) {
+        return interrupted(im);
+    }
     progress_clear(&im->progress);
     (void)snprintf(what, sizeof what, "line %" PRIu64, import_sender_line(im->sender));
-    (void)cli_fail(im->db, what);
-    cli_hint(
-        "the lines before it are in the store; run the import again to go on, it adds none twice");
+    (void)cli_fail_event(im->db, what);
+    if (stays(daybook_problem(im->db)->result)) {
+        cli_hint("the lines before it are in the store; mend this line or take it out, then import "
+                 "the file again: what is there is not added twice");
+    } else {
+        cli_hint("the lines before it are in the store; run the import again to go on, it adds "
+                 "none twice");
+    }
     return CLI_FAILED;
+}
+
+/* Nothing was half done: a request is appended wholly or not at all, and is waited for. */
+static int interrupted(struct import *im)
+{
+    struct import_totals totals = import_sender_totals(im->sender);
+    uint64_t line = import_sender_line(im->sender);
+    if (line == 0) {
+        line = import_input_line(im->in) + 1;
+    }
+    progress_clear(&im->progress);
+    if (im->dry_run) {
+        cli_error("interrupted at line %" PRIu64 "; nothing was sent", line);
+        return interrupt_exit();
+    }
+    cli_error("interrupted at line %" PRIu64 ": %" PRIu64 " events appended, %" PRIu64
+              " duplicates so far",
+              line, totals.appended, totals.duplicates);
+    cli_hint("the lines before it are in the store; run the import again to go on, it adds none "
+             "twice");
+    return interrupt_exit();
 }
 
 static void print_summary(const struct import *im)

@@ -89,7 +89,7 @@ enum daybook_result import_sender_flush(struct import_sender *s)
     s->sent = 0;
     enum daybook_result result = send_range(s, 0, s->n);
     if (result == DAYBOOK_OK) {
-        s->n = s->bytes = 0;
+        s->n = s->bytes = s->sent = 0;
         daybook_arena_reset(&s->arena);
     }
     return result;

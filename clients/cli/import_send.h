@@ -33,7 +33,8 @@ enum daybook_result import_sender_add(struct import_sender *s, const struct impo
 /* Sends what has gathered. */
 enum daybook_result import_sender_flush(struct import_sender *s);
 
-/* After a failure: the first line that is not in the store. */
+/* The first line that is not in the store: after a failure the one it was about; else the first of
+ * those that have gathered, 0 where there are none. */
 uint64_t import_sender_line(const struct import_sender *s);
 struct import_totals import_sender_totals(const struct import_sender *s);
 

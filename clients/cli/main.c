@@ -128,6 +128,6 @@ int cli_help(int argc, char **argv, const struct cli_globals *globals)
     }
     (void)printf("\ndaybook COMMAND --help says more. The server is the one that --url or\n"
                  "DAYBOOK_URL names, else " CLI_URL_DEFAULT ".\n"
-                 "Exit status: 0 done, 1 failed, 2 called wrongly.\n");
+                 "Exit status: 0 done, 1 failed, 2 called wrongly, 130 ended by Ctrl-C.\n");
     return CLI_OK;
 }

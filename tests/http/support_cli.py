@@ -84,3 +84,29 @@ class Proxy:
                 end.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+
+class Stalling(Proxy):
+    """Passes one connection on, and after so many bytes of answers nothing more: the server is there and silent."""
+
+    def __init__(self, port, after):
+        self.after, self.stalled, self.kept = after, threading.Event(), []
+        super().__init__(port)
+
+    def _pass(self, source, target, cut):  # pylint: disable=arguments-differ
+        self.kept += [source, target]
+        passed = 0
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+                passed += len(data)
+                if passed >= self.after:
+                    self.stalled.set()
+                    return
+        except OSError:
+            pass
+
+    def __exit__(self, *arguments):
+        super().__exit__(*arguments)
+        for end in self.kept:
+            end.close()

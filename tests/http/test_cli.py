@@ -3,11 +3,12 @@ in test_cli_import.py."""
 import json
 import os
 import pty
+import signal
 import subprocess
 
 import pytest
 
-from support import DAYBOOK, NDJSON, SLOW, Server, event, events_path, quote
+from support import DAYBOOK, NDJSON, SLOW, Server, event, events_path, quote, wait_for
 from support_cli import Proxy, daybook, error_of
 
 COMMANDS = ["append", "read", "streams", "info", "import", "export", "verify", "reindex", "bench", "version"]
@@ -196,6 +197,8 @@ def test_append_ndjson(server, name):
         (b'{"type":"A"}\n' * 10001, "line 10001: at most 10000 events can be appended at once"),
     ]:
         assert error_of("append", stream, "--ndjson", "-", server=server, stdin=bad) == message
+    message = error_of("append", stream, "--ndjson", "-", server=server, stdin=b'{"type":"A"}\n\n{"type":"B","tags":[""]}\n')
+    assert message.startswith("line 3: ") and message.endswith("(tags[0])"), message
     assert server.head_revision(stream) == 2
 
 
@@ -378,3 +381,19 @@ def test_verify_and_reindex(launch, tmp_path):
         daybook(command, "--data", server.data)
     server.start()
     assert len(server.read_all()) == 2
+
+
+# ---- bench ----------------------------------------------------------------------------------------
+
+
+def test_bench_interrupted(server):
+    """Ctrl-C ends a measurement with what was measured until then."""
+    process = subprocess.Popen([DAYBOOK, "bench", "append", "--connections", "2", "--streams", "10", "--seconds", "600", "--json"],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"DAYBOOK_URL": server.url})
+    position = server.position()
+    wait_for(lambda: server.position() > position + 1000, 30, what="the bench to run")
+    process.send_signal(signal.SIGINT)
+    out, said = process.communicate(timeout=30 * SLOW)
+    assert process.returncode == 130 and said.startswith(b"daybook: interrupted"), said
+    result = json.loads(out)
+    assert result["failed"] == 0 and 0 < result["seconds"] < 600

@@ -1,18 +1,21 @@
 """`daybook import` and `daybook export`: order, bytes, repetition, bad lines, servers that go away; and the real data."""
 import base64
 import collections
+import contextlib
 import gzip
 import json
 import os
 import pathlib
 import pty
 import re
+import signal
 import subprocess
+import threading
 
 import pytest
 
 from support import DAYBOOK, NDJSON, PROTOBUF, ROOT, SLOW, event, events_path, wait_for
-from support_cli import Proxy, daybook, error_of
+from support_cli import Proxy, Stalling, daybook, error_of
 
 LOANS = pathlib.Path(os.environ.get("DAYBOOK_DATA_DIR", ROOT.parent / "shared" / "data")) / "loans.ndjson.gz"
 
@@ -164,6 +167,17 @@ def test_import_bad_line(fresh, bad, message, at):
     assert [json.loads(e[4])["n"] for e in log(fresh)] == list(range(at - 1))
 
 
+def test_import_refused_line(fresh):
+    """What the server refuses is said as a field of the line, and that running the same import again is no help."""
+    done = daybook("import", "-", server=fresh, stdin=text([*lines_of(5), b'{"stream":"s","type":"T","tags":["a",""]}']), status=1)
+    said = done.stderr.decode()
+    assert said.startswith("daybook: line 6: ") and "(tags[1])" in said.splitlines()[0] and "appends[" not in said, said
+    assert "mend this line" in said and "run the import again to go on" not in said
+    # With another reason it is.
+    done = daybook("import", "-", "--retry-s", 0, server="http://127.0.0.1:1", stdin=text(lines_of(5)), status=1)
+    assert "run the import again to go on" in done.stderr.decode()
+
+
 def test_import_unreadable(fresh, tmp_path):
     """A file that is not there, and one that was cut short: what could be read is in the store."""
     assert error_of("import", tmp_path / "none", server=fresh).endswith("cannot be opened: No such file or directory")
@@ -215,8 +229,6 @@ def start_import(server, *args):
 
 def feed(process, server, lines):
     """Writes half of the lines, waits until some are in the store, writes the rest in the background."""
-    import threading
-
     half = text(lines[: len(lines) // 2])
     rest = text(lines[len(lines) // 2:])
     process.stdin.write(half)
@@ -231,6 +243,56 @@ def finish(process):
     out, err = process.stdout.read(), process.stderr.read()
     assert process.wait(30 * SLOW) == 0, err
     return summary(subprocess.CompletedProcess((), 0, out, err))
+
+
+# ---- Ctrl-C ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_import_interrupted(fresh, number):
+    """Ctrl-C says what was done and at which line it stopped; from there the same import goes on."""
+    lines = lines_of(20000)
+    with start_import(fresh) as process:
+        process.stdin.write(text(lines[:15000]))
+        process.stdin.flush()
+        wait_for(lambda: fresh.position() >= 1000, 30, what="the import to begin")
+        process.send_signal(number)
+        said = process.stderr.read().decode()
+        assert process.wait(30 * SLOW) == 128 + number
+    line, done = interrupted(said)
+    assert line == done + 1 == fresh.position() + 1
+    assert summary(daybook("import", "-", server=fresh, stdin=text(lines)))[:2] == (20000 - done, done)
+
+
+def interrupted(said):
+    """(line, appended)"""
+    found = re.match(r"daybook: interrupted at line (\d+): (\d+) events appended, 0 duplicates so far\nhint: ", said)
+    assert found, said
+    return int(found.group(1)), int(found.group(2))
+
+
+def test_import_interrupted_while_it_waits(fresh):
+    """Ctrl-C ends an import whose server has gone away, at once, and says what is in the store."""
+    with start_import(fresh, "--retry-s", "1000") as process:
+        feeder = threading.Thread(target=feed_until_it_ends, args=(process, text(lines_of(200_000))))
+        feeder.start()
+        wait_for(lambda: fresh.position() >= 1000, 30, what="the import to begin")
+        fresh.kill9()
+        assert process.stderr.readline().startswith(b"waiting up to 1000 s for the server")
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read().decode()
+        assert process.wait(30 * SLOW) == 130
+        feeder.join(30 * SLOW)
+    line, done = interrupted(said)
+    assert line == done + 1
+    assert fresh.start().position() - done in (0, 100)  # the last request's answer may have been lost
+
+
+def feed_until_it_ends(process, data):
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(data)
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
 
 
 # ---- export ---------------------------------------------------------------------------------------
@@ -371,3 +433,25 @@ def test_loans_with_kills(launch, pb):
     done = server.position()
     assert summary(daybook("import", LOANS, server=server)) == (262_200 - done, done, 13_087)
     check_loans(server, pb)
+
+
+def test_export_interrupted(fresh, tmp_path):
+    """Ctrl-C leaves no file that looks whole, and says how far it came."""
+    daybook("import", "-", server=fresh, stdin=text(lines_of(20000)))
+    fifo, path = tmp_path / "fifo", tmp_path / "out"
+    os.mkfifo(fifo)
+    for target in (fifo, path):
+        with Stalling(fresh.port, 200_000) as proxy:
+            process = subprocess.Popen([DAYBOOK, "export", str(target)], stderr=subprocess.PIPE,
+                                       env=os.environ | {"DAYBOOK_URL": proxy.url})
+            reader = open(fifo, "rb") if target == fifo else None
+            proxy.stalled.wait(30 * SLOW)
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=30 * SLOW)[1].decode()
+            assert process.returncode == 130
+            if reader:
+                reader.close()
+        found = re.match(r"daybook: interrupted after (\d+) events; (.*)\n", said)
+        assert found and 100 < int(found.group(1)) < 20000, said
+        assert found.group(2) == ("the output is cut short" if target == fifo else "no file was written")
+    assert sorted(os.listdir(tmp_path)) == ["fifo"]
