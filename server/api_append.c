@@ -39,6 +39,7 @@ static void answer(struct http_request *rq, void *ctx);
 static void answer_verdict(struct http_request *rq, struct append_request *ar);
 static void answer_result(struct http_request *rq, struct append_request *ar, unsigned status);
 static void answer_violations(struct http_request *rq, struct append_request *ar);
+static void answer_too_broad(struct http_request *rq, struct append_request *ar);
 static void answer_fault(struct http_request *rq, struct append_request *ar, enum problem problem,
                          const char *member, const char *detail);
 static void answer_failure(struct http_request *rq, err_t err);
@@ -225,7 +226,11 @@ static void answer_verdict(struct http_request *rq, struct append_request *ar)
         answer_result(rq, ar, 200);
         return;
     case VERDICT_WRONG_EXPECTED_REVISION:
+    case VERDICT_CONDITION_FAILED:
         answer_violations(rq, ar);
+        return;
+    case VERDICT_CONDITION_TOO_BROAD:
+        answer_too_broad(rq, ar);
         return;
     case VERDICT_ID_REUSED:
         answer_fault(rq, ar, PROBLEM_ID_REUSED, "id", "the id stands for another event");
@@ -289,21 +294,45 @@ static void describe_violation(const struct violation *v, char *detail, size_t r
              BYTES_ARGS(v->stream), (unsigned long long)v->actual, expected);
 }
 
+static void describe_condition_violation(const struct condition_violation *v, char *detail,
+                                         size_t room)
+{
+    snprintf(detail, room, "the event at position %llu matches item %zu of the condition",
+             (unsigned long long)v->position, v->item);
+}
+
 static void answer_violations(struct http_request *rq, struct append_request *ar)
 {
     const struct command *c = ar->job.command;
-    size_t n = command_violations(c);
-    CHECK(n > 0);
-    /* The command keeps them in one array. */
-    const struct violation *first = command_violation(c, 0);
-    CHECK(command_violation(c, n - 1) == first + n - 1);
-    char detail[DRAFT_DETAIL_MAX + EVENT_NAME_MAX];
-    describe_violation(first, detail, sizeof detail);
-    struct problem_extra extra = {.detail = detail,
-                                  .violations = first,
-                                  .violation_count = n,
+    struct problem_extra extra = {.violation_count = command_violations(c),
+                                  .condition_violation_count = command_condition_violations(c),
                                   .status = ar->header_expected ? 412 : 0};
-    reply_problem(rq, PROBLEM_WRONG_EXPECTED_REVISION, &extra);
+    /* The command keeps them in two arrays. */
+    if (extra.condition_violation_count > 0) {
+        extra.condition_violations = command_condition_violation(c, 0);
+    }
+    char detail[DRAFT_DETAIL_MAX + EVENT_NAME_MAX];
+    enum problem problem = PROBLEM_CONDITION_FAILED;
+    if (extra.violation_count > 0) {
+        extra.violations = command_violation(c, 0);
+        problem = PROBLEM_WRONG_EXPECTED_REVISION;
+        describe_violation(extra.violations, detail, sizeof detail);
+    } else {
+        CHECK(extra.condition_violation_count > 0);
+        describe_condition_violation(extra.condition_violations, detail, sizeof detail);
+    }
+    extra.detail = detail;
+    reply_problem(rq, problem, &extra);
+}
+
+static void answer_too_broad(struct http_request *rq, struct append_request *ar)
+{
+    char field[DRAFT_FIELD_MAX];
+    struct draft paths = {.root = ar->root, .many = ar->many};
+    draft_path(&paths, (struct draft_place){-1, -1, -1}, "condition.after", field);
+    reply_problem_detail(rq, PROBLEM_CONDITION_TOO_BROAD, field,
+                         "too many events after it match one type or tag of an item, but not the "
+                         "others; nothing was written");
 }
 
 /* `member` is of the event at fault; NULL: its stream is at fault. */

@@ -100,17 +100,23 @@ static struct bytes data_bytes(ProtobufCBinaryData data)
 /* ---- reading ---- */
 
 /* A guard that this server does not know must not be skipped silently, so nothing unknown is. */
-static bool has_unknown_fields(struct draft *d, const ProtobufCMessage *message,
-                               struct draft_place place)
+static bool has_unknown_in(struct draft *d, const ProtobufCMessage *message,
+                           struct draft_place place, const char *path)
 {
     if (message->n_unknown_fields == 0) {
         return false;
     }
-    char member[24];
-    snprintf(member, sizeof member, "#%u", message->unknown_fields[0].tag);
+    char member[DRAFT_FIELD_MAX + 24];
+    snprintf(member, sizeof member, "%s#%u", path, message->unknown_fields[0].tag);
     draft_reject(d, PROBLEM_UNKNOWN_FIELD, place, member, "%s has no field number %u",
                  message->descriptor->short_name, message->unknown_fields[0].tag);
     return true;
+}
+
+static bool has_unknown_fields(struct draft *d, const ProtobufCMessage *message,
+                               struct draft_place place)
+{
+    return has_unknown_in(d, message, place, "");
 }
 
 static bool read_state(struct draft *d, Daybook__V1__StreamState state, struct draft_place place,
@@ -133,27 +139,29 @@ static bool read_state(struct draft *d, Daybook__V1__StreamState state, struct d
                         "there is no stream state %d", (int)state);
 }
 
+static bool read_names(struct draft *d, char **from, size_t n, const struct bytes **ret)
+{
+    struct bytes *names = n == 0 ? NULL : arena_alloc(d->arena, n * sizeof *names);
+    if (n > 0 && names == NULL) {
+        return draft_reject(d, PROBLEM_OVERLOADED, nowhere, "",
+                            "there is not enough memory for this request");
+    }
+    for (size_t i = 0; i < n; i++) {
+        names[i] = string_bytes(from[i]);
+    }
+    *ret = names;
+    return true;
+}
+
 static bool read_tags(struct draft *d, const Daybook__V1__NewEvent *message,
                       struct draft_place place, struct event_draft *f)
 {
-    if (message->n_tags == 0) {
-        return true;
-    }
     if (message->n_tags > EVENT_TAGS_MAX) {
         return draft_reject(d, PROBLEM_INVALID_FIELD, place, "tags", "there are more than %d tags",
                             EVENT_TAGS_MAX);
     }
-    struct bytes *tags = arena_alloc(d->arena, message->n_tags * sizeof *tags);
-    if (tags == NULL) {
-        return draft_reject(d, PROBLEM_OVERLOADED, place, "tags",
-                            "there is not enough memory for this request");
-    }
-    for (size_t i = 0; i < message->n_tags; i++) {
-        tags[i] = string_bytes(message->tags[i]);
-    }
-    f->tags = tags;
     f->tag_count = (uint32_t)message->n_tags;
-    return true;
+    return read_names(d, message->tags, message->n_tags, &f->tags);
 }
 
 static bool read_event(struct draft *d, const Daybook__V1__NewEvent *message,
@@ -215,6 +223,39 @@ static bool read_check(struct draft *d, const Daybook__V1__Check *message)
            read_state(d, message->expected_state, place, &check->expected);
 }
 
+static bool read_item(struct draft *d, const Daybook__V1__EventMatch *message)
+{
+    char path[DRAFT_FIELD_MAX];
+    draft_item_path(d->condition.n, ".", path);
+    struct draft_item *item = draft_add_item(d);
+    if (item == NULL || has_unknown_in(d, &message->base, nowhere, path)) {
+        return false;
+    }
+    item->fields.type_count = message->n_types;
+    item->fields.tag_count = message->n_tags;
+    return read_names(d, message->types, message->n_types, &item->fields.types) &&
+           read_names(d, message->tags, message->n_tags, &item->fields.tags);
+}
+
+static bool read_condition(struct draft *d, const Daybook__V1__Condition *message)
+{
+    const Daybook__V1__EventQuery *query = message->fail_if_events_match;
+    d->condition.given = true;
+    d->condition.query_given = query != NULL;
+    d->condition.after = message->after;
+    if (has_unknown_in(d, &message->base, nowhere, "condition.") ||
+        (query != NULL &&
+         has_unknown_in(d, &query->base, nowhere, "condition.fail_if_events_match."))) {
+        return false;
+    }
+    for (size_t i = 0; query != NULL && i < query->n_items; i++) {
+        if (!read_item(d, query->items[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool read_many(struct draft *d, const Daybook__V1__AppendMany *message)
 {
     if (has_unknown_fields(d, &message->base, nowhere)) {
@@ -230,7 +271,7 @@ static bool read_many(struct draft *d, const Daybook__V1__AppendMany *message)
             return false;
         }
     }
-    return true;
+    return message->condition == NULL || read_condition(d, message->condition);
 }
 
 static bool read_command(struct draft *d, const Daybook__V1__Command *message)

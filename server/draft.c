@@ -10,11 +10,15 @@
 /* What a command needs beside the bytes of its events: room for headers, names and index keys. */
 #define COMMAND_EVENT_OVERHEAD 4096
 #define COMMAND_BASE_BYTES     65536
+#define COMMAND_ITEM_OVERHEAD        \
+    (sizeof(struct condition_item) + \
+     (CONDITION_TYPES_MAX + CONDITION_TAGS_MAX) * sizeof(struct bytes))
 
 static struct draft_append *add_to(struct draft *d, struct draft_list *list);
 static bool out_of_memory(struct draft *d);
 static bool build_append(struct draft *d, struct command *c, const struct draft_append *append,
                          size_t i);
+static bool build_condition(struct draft *d, struct command *c);
 
 void draft_init(struct draft *d, enum draft_body body, const struct app_limits *limits,
                 struct arena *arena)
@@ -75,6 +79,31 @@ struct draft_event *draft_add_event(struct draft *d, struct draft_append *append
     return event;
 }
 
+struct draft_item *draft_add_item(struct draft *d)
+{
+    struct draft_condition *condition = &d->condition;
+    if (condition->n == CONDITION_ITEMS_MAX) {
+        draft_reject(d, PROBLEM_INVALID_FIELD, (struct draft_place){-1, -1, -1},
+                     "condition.fail_if_events_match.items", "there are more than %d items",
+                     CONDITION_ITEMS_MAX);
+        return NULL;
+    }
+    struct draft_item *item = arena_alloc(d->arena, sizeof *item);
+    if (item == NULL) {
+        out_of_memory(d);
+        return NULL;
+    }
+    memset(item, 0, sizeof *item);
+    if (condition->last == NULL) {
+        condition->first = item;
+    } else {
+        condition->last->next = item;
+    }
+    condition->last = item;
+    condition->n++;
+    return item;
+}
+
 bool draft_reject(struct draft *d, enum problem problem, struct draft_place place,
                   const char *member, const char *format, ...)
 {
@@ -107,11 +136,16 @@ void draft_path(const struct draft *d, struct draft_place place, const char *mem
     }
 }
 
+void draft_item_path(size_t item, const char *rest, char ret[DRAFT_FIELD_MAX])
+{
+    snprintf(ret, DRAFT_FIELD_MAX, "condition.fail_if_events_match.items[%zu]%s", item, rest);
+}
+
 bool draft_build(struct draft *d, struct command **ret)
 {
-    size_t events_bytes_max = d->events * COMMAND_EVENT_OVERHEAD + d->checks.n * 1024;
-    struct command *c =
-        command_new(2 * d->limits->body_bytes_max + events_bytes_max + COMMAND_BASE_BYTES);
+    size_t overhead = d->events * COMMAND_EVENT_OVERHEAD + d->checks.n * 1024 +
+                      2 * d->condition.n * COMMAND_ITEM_OVERHEAD;
+    struct command *c = command_new(2 * d->limits->body_bytes_max + overhead + COMMAND_BASE_BYTES);
     if (c == NULL) {
         return out_of_memory(d);
     }
@@ -127,11 +161,25 @@ bool draft_build(struct draft *d, struct command **ret)
             goto fail;
         }
     }
+    if (!build_condition(d, c)) {
+        goto fail;
+    }
     *ret = c;
     return true;
 fail:
     command_free(c);
     return false;
+}
+
+static bool build_condition(struct draft *d, struct command *c)
+{
+    command_set_condition_after(c, d->condition.after);
+    for (const struct draft_item *i = d->condition.first; i != NULL; i = i->next) {
+        if (command_add_condition_item(c, &i->fields) != ERR_OK) {
+            return out_of_memory(d);
+        }
+    }
+    return true;
 }
 
 static struct draft_append *add_to(struct draft *d, struct draft_list *list)

@@ -47,6 +47,19 @@ struct draft_list {
     size_t n;
 };
 
+/* An item of the condition; any number of names, until draft_check has seen it. */
+struct draft_item {
+    struct draft_item *next;
+    struct condition_item fields;
+};
+
+struct draft_condition {
+    bool given, query_given; /* `condition`, and its fail_if_events_match */
+    struct draft_item *first, *last;
+    size_t n;
+    uint64_t after;
+};
+
 /* What is wrong with a request. */
 struct draft_rejection {
     enum problem problem;
@@ -61,6 +74,7 @@ struct draft {
     const char *root; /* what paths begin with: "", "append.", "append_many." */
     bool many;        /* there is a list of appends; else exactly one */
     struct draft_list appends, checks;
+    struct draft_condition condition;
     size_t events; /* over all appends */
     struct draft_rejection rejection;
 };
@@ -73,11 +87,12 @@ struct draft_place {
 void draft_init(struct draft *d, enum draft_body body, const struct app_limits *limits,
                 struct arena *arena);
 
-/* For decoders. Add one append, check or event at the end; NULL with the rejection set (limits,
- * memory). */
+/* For decoders. Add one append, check, event or item of the condition at the end; NULL with the
+ * rejection set (limits, memory). */
 struct draft_append *draft_add_append(struct draft *d);
 struct draft_append *draft_add_check(struct draft *d);
 struct draft_event *draft_add_event(struct draft *d, struct draft_append *append);
+struct draft_item *draft_add_item(struct draft *d);
 
 /* Sets the rejection; always returns false. `member` may be "" for the place itself. */
 bool draft_reject(struct draft *d, enum problem problem, struct draft_place place,
@@ -86,6 +101,10 @@ bool draft_reject(struct draft *d, enum problem problem, struct draft_place plac
 /* The path of a place and its member: "append_many.appends[1].events[3].type". */
 void draft_path(const struct draft *d, struct draft_place place, const char *member,
                 char ret[DRAFT_FIELD_MAX]);
+
+/* The path of an item of the condition and what follows, which is "" or begins with a dot:
+ * "condition.fail_if_events_match.items[2].tags[0]". For draft_reject. */
+void draft_item_path(size_t item, const char *rest, char ret[DRAFT_FIELD_MAX]);
 
 /* Checks every field and completes what was left out (data). False with the rejection set. */
 bool draft_check(struct draft *d);

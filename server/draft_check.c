@@ -10,6 +10,7 @@
 
 static bool check_append(struct draft *d, struct draft_append *append, long i);
 static bool check_guard(struct draft *d, struct draft_append *check, long i);
+static bool check_condition(struct draft *d);
 static bool check_expectation(struct draft *d, struct expectation expected,
                               struct draft_place place);
 static bool check_event(struct draft *d, struct draft_event *e, struct draft_place place);
@@ -26,8 +27,9 @@ bool draft_check(struct draft *d)
     struct draft_place nowhere = {-1, -1, -1};
     if (d->appends.n == 0) {
         return draft_reject(d, PROBLEM_MISSING_FIELD, nowhere, "appends",
-                            d->checks.n > 0 ? "checks alone write nothing: add an append"
-                                            : "at least one append is required");
+                            d->checks.n > 0 || d->condition.given
+                                ? "checks and a condition alone write nothing: add an append"
+                                : "at least one append is required");
     }
     long i = 0;
     for (struct draft_append *a = d->appends.first; a != NULL; a = a->next, i++) {
@@ -41,7 +43,7 @@ bool draft_check(struct draft *d)
             return false;
         }
     }
-    return true;
+    return !d->condition.given || check_condition(d);
 }
 
 static bool check_append(struct draft *d, struct draft_append *append, long i)
@@ -79,6 +81,65 @@ static bool check_guard(struct draft *d, struct draft_append *check, long i)
     }
     return check_name(d, check->stream, place, "stream") &&
            check_expectation(d, check->expected, place);
+}
+
+/* `list` is "types" or "tags". */
+static bool check_item_names(struct draft *d, const struct bytes *names, size_t n, size_t item,
+                             const char *list)
+{
+    for (size_t i = 0; i < n; i++) {
+        char rest[32];
+        char path[DRAFT_FIELD_MAX];
+        snprintf(rest, sizeof rest, ".%s[%zu]", list, i);
+        draft_item_path(item, rest, path);
+        if (!check_name(d, names[i], (struct draft_place){-1, -1, -1}, path)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_item(struct draft *d, const struct condition_item *item, size_t i)
+{
+    struct draft_place nowhere = {-1, -1, -1};
+    char path[DRAFT_FIELD_MAX];
+    if (item->type_count + item->tag_count == 0) {
+        draft_item_path(i, "", path);
+        return draft_reject(d, PROBLEM_INVALID_FIELD, nowhere, path,
+                            "an item without types and without tags matches every event");
+    }
+    bool many_types = item->type_count > CONDITION_TYPES_MAX;
+    if (many_types || item->tag_count > CONDITION_TAGS_MAX) {
+        draft_item_path(i, many_types ? ".types" : ".tags", path);
+        return draft_reject(d, PROBLEM_INVALID_FIELD, nowhere, path, "there are more than %d %s",
+                            many_types ? CONDITION_TYPES_MAX : CONDITION_TAGS_MAX,
+                            many_types ? "types" : "tags");
+    }
+    return check_item_names(d, item->types, item->type_count, i, "types") &&
+           check_item_names(d, item->tags, item->tag_count, i, "tags");
+}
+
+static bool check_condition(struct draft *d)
+{
+    struct draft_place nowhere = {-1, -1, -1};
+    const struct draft_condition *condition = &d->condition;
+    if (condition->n == 0) {
+        return draft_reject(d, PROBLEM_MISSING_FIELD, nowhere,
+                            condition->query_given ? "condition.fail_if_events_match.items"
+                                                   : "condition.fail_if_events_match",
+                            "a condition without an item guards nothing");
+    }
+    if (condition->after > REVISION_MAX) {
+        return draft_reject(d, PROBLEM_INVALID_FIELD, nowhere, "condition.after",
+                            "must be at most 9223372036854775807");
+    }
+    size_t i = 0;
+    for (const struct draft_item *item = condition->first; item != NULL; item = item->next, i++) {
+        if (!check_item(d, &item->fields, i)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Revisions are kept below 2^63 so that every language has a type for them. */

@@ -15,6 +15,7 @@
 
 #define LEVELS_MAX     8
 #define SHOWN_NAME_MAX 64
+#define STRINGS_MAX    CONDITION_TYPES_MAX
 
 struct level {
     enum json_context context;
@@ -32,8 +33,10 @@ struct reader {
     size_t depth; /* levels in use */
     struct draft_append *append;
     struct draft_event *event;
+    struct draft_item *item;
     struct draft_place place;
-    struct bytes tags[EVENT_TAGS_MAX];
+    struct bytes strings[STRINGS_MAX]; /* of the array that is being read */
+    size_t string_count;
     /* While event data or metadata is read: */
     unsigned inside; /* depth in it, 0: not in one */
     size_t inside_start;
@@ -49,7 +52,9 @@ static const char *const kind_names[] = {"null",     "a boolean", "a number",
 
 static bool take_scalar(struct reader *r, const struct json_field *field, enum json_kind kind,
                         struct bytes text);
-static bool take_open(struct reader *r, enum json_member member);
+static bool open_field(struct reader *r, const struct json_field *field);
+static bool open_element(struct reader *r, enum json_context array);
+static bool open_append(struct reader *r);
 static bool take_captured(struct reader *r, enum json_member member, struct bytes text);
 static bool finish_body(struct reader *r);
 static bool push(struct reader *r, enum json_context context);
@@ -74,6 +79,7 @@ bool json_read_draft(struct bytes body, struct draft *d)
     r.depth = 0;
     r.append = NULL;
     r.event = NULL;
+    r.item = NULL;
     r.place = nowhere;
     r.inside = 0;
     (void)push(&r, IN_BODY);
@@ -95,13 +101,34 @@ static struct level *top(struct reader *r)
     return &r->levels[r->depth - 1];
 }
 
+/* The path, in its object, of the element of an array that comes next. */
+static void name_element(const struct reader *r, enum json_context context, char ret[24])
+{
+    const struct {
+        const char *name;
+        size_t n;
+    } arrays[] = {
+        [IN_APPENDS] = {"appends", r->draft->appends.n},
+        [IN_CHECKS] = {"checks", r->draft->checks.n},
+        [IN_EVENTS] = {"events", r->append == NULL ? 0 : r->append->events},
+        [IN_ITEMS] = {"items", r->draft->condition.n},
+        [IN_TAGS] = {"tags", r->string_count},
+        [IN_ITEM_TYPES] = {"types", r->string_count},
+        [IN_ITEM_TAGS] = {"tags", r->string_count},
+    };
+    ret[0] = '\0';
+    if (context >= IN_APPENDS) {
+        snprintf(ret, 24, "%s[%zu]", arrays[context].name, arrays[context].n);
+    }
+}
+
 /* Whether a value of this kind may stand here; sets *ret_field to the field it is for, NULL for an
  * element of an array. */
 static bool accept(struct reader *r, enum json_kind kind, const struct json_field **ret_field)
 {
     const struct level *level = top(r);
     const struct json_field *field = level->field;
-    enum json_kind wanted = level->context == IN_TAGS ? KIND_STRING : KIND_OBJECT;
+    enum json_kind wanted = level->context >= IN_TAGS ? KIND_STRING : KIND_OBJECT;
     *ret_field = field;
     bool fits =
         field == NULL ? kind == wanted : kind == KIND_NULL || (field->kinds & BIT(kind)) != 0;
@@ -112,16 +139,24 @@ static bool accept(struct reader *r, enum json_kind kind, const struct json_fiel
     snprintf(text, sizeof text, "must be %s, not %s",
              field == NULL ? kind_names[wanted] : field->wanted, kind_names[kind]);
     char member[24] = "";
-    if (level->context == IN_TAGS) {
-        snprintf(member, sizeof member, "tags[%u]", r->event->fields.tag_count);
-    } else if (level->context == IN_EVENTS) {
-        snprintf(member, sizeof member, "events[%zu]", r->append->events);
-    } else if (level->context != IN_BODY) {
-        bool appends = level->context == IN_APPENDS;
-        snprintf(member, sizeof member, "%s[%zu]", appends ? "appends" : "checks",
-                 appends ? r->draft->appends.n : r->draft->checks.n);
+    if (field == NULL) {
+        name_element(r, level->context, member);
     }
     return reject_here(r, PROBLEM_INVALID_FIELD, field == NULL ? member : FIELD_NAME(field), text);
+}
+
+/* An element of an array of strings. */
+static bool take_string(struct reader *r, struct bytes text)
+{
+    bool types = top(r)->context == IN_ITEM_TYPES;
+    size_t max = types ? CONDITION_TYPES_MAX : EVENT_TAGS_MAX;
+    if (r->string_count < max) {
+        r->strings[r->string_count++] = text;
+        return true;
+    }
+    char detail[64];
+    snprintf(detail, sizeof detail, "there are more than %zu %s", max, types ? "types" : "tags");
+    return reject_here(r, PROBLEM_INVALID_FIELD, types ? "types" : "tags", detail);
 }
 
 static int on_scalar(struct reader *r, enum json_kind kind, struct bytes text)
@@ -142,9 +177,7 @@ static int on_scalar(struct reader *r, enum json_kind kind, struct bytes text)
         return 0;
     }
     if (field == NULL) {
-        return r->event->fields.tag_count < EVENT_TAGS_MAX
-                   ? (r->tags[r->event->fields.tag_count++] = text, 1)
-                   : reject_here(r, PROBLEM_INVALID_FIELD, "tags", "there are more than 32 tags");
+        return take_string(r, text);
     }
     return take_scalar(r, field, kind, text);
 }
@@ -237,32 +270,14 @@ static int on_open(struct reader *r, enum json_kind kind)
         return 1;
     }
     if (field != NULL) {
-        return take_open(r, field->member);
+        return open_field(r, field);
     }
-    switch (top(r)->context) {
-    case IN_BODY:
-        return r->draft->body == DRAFT_COMMAND       ? push(r, IN_COMMAND)
-               : r->draft->body == DRAFT_APPEND_MANY ? push(r, IN_MANY)
-                                                     : take_open(r, MEMBER_APPEND);
-    case IN_APPENDS:
-        return take_open(r, MEMBER_APPEND);
-    case IN_CHECKS:
-        r->append = draft_add_check(r->draft);
-        r->place = (struct draft_place){-1, (long)r->draft->checks.n - 1, -1};
-        return r->append != NULL && push(r, IN_CHECK);
-    case IN_EVENTS:
-        r->event = draft_add_event(r->draft, r->append);
-        r->place.event = (long)r->append->events - 1;
-        return r->event != NULL && push(r, IN_EVENT);
-    case IN_COMMAND:
-    case IN_MANY:
-    case IN_APPEND:
-    case IN_CHECK:
-    case IN_EVENT:
-    case IN_TAGS:
-        break;
+    if (top(r)->context != IN_BODY) {
+        return open_element(r, top(r)->context);
     }
-    return 0;
+    return r->draft->body == DRAFT_COMMAND       ? push(r, IN_COMMAND)
+           : r->draft->body == DRAFT_APPEND_MANY ? push(r, IN_MANY)
+                                                 : open_append(r);
 }
 
 static int on_open_object(void *ctx)
@@ -275,17 +290,26 @@ static int on_open_array(void *ctx)
     return on_open(ctx, KIND_ARRAY);
 }
 
-/* The tags were gathered beside the draft, since only now their number is known. */
-static bool close_tags(struct reader *r)
+/* The strings were gathered beside the draft, since only now their number is known. */
+static bool close_strings(struct reader *r, enum json_context closed)
 {
-    struct event_draft *f = &r->event->fields;
-    struct bytes *tags = arena_alloc(r->draft->arena, f->tag_count * sizeof *tags);
-    if (tags == NULL) {
+    size_t n = r->string_count;
+    struct bytes *copy = arena_alloc(r->draft->arena, n * sizeof *copy);
+    if (copy == NULL) {
         return reject_here(r, PROBLEM_OVERLOADED, "",
                            "there is not enough memory for this request");
     }
-    memcpy(tags, r->tags, f->tag_count * sizeof *tags);
-    f->tags = tags;
+    memcpy(copy, r->strings, n * sizeof *copy);
+    if (closed == IN_TAGS) {
+        r->event->fields.tags = copy;
+        r->event->fields.tag_count = (uint32_t)n;
+    } else if (closed == IN_ITEM_TAGS) {
+        r->item->fields.tags = copy;
+        r->item->fields.tag_count = n;
+    } else {
+        r->item->fields.types = copy;
+        r->item->fields.type_count = n;
+    }
     return true;
 }
 
@@ -309,7 +333,7 @@ static int on_close(void *ctx)
     } else if (closed == IN_APPEND || closed == IN_CHECK) {
         r->place = (struct draft_place){-1, -1, -1};
     }
-    return closed == IN_TAGS ? close_tags(r) : 1;
+    return closed >= IN_TAGS ? close_strings(r, closed) : 1;
 }
 
 static const yajl_callbacks reading = {
@@ -391,14 +415,12 @@ static bool take_scalar(struct reader *r, const struct json_field *field, enum j
         }
         r->event->fields.schema_version = (uint32_t)number;
         return true;
-    case MEMBER_APPEND:
-    case MEMBER_APPEND_MANY:
-    case MEMBER_APPENDS:
-    case MEMBER_CHECKS:
-    case MEMBER_EVENTS:
+    case MEMBER_AFTER:
+        return json_parse_integer(text, INT64_MAX, &r->draft->condition.after) ||
+               reject_here(r, PROBLEM_INVALID_FIELD, FIELD_NAME(field), "must be " POSITION_WANTED);
+    case MEMBER_OPENS:
     case MEMBER_DATA:
     case MEMBER_METADATA:
-    case MEMBER_TAGS:
         break;
     }
     CHECK(field == NULL);
@@ -412,45 +434,46 @@ static bool open_append(struct reader *r)
     return r->append != NULL && push(r, IN_APPEND);
 }
 
-/* An array or object of ours begins. */
-static bool take_open(struct reader *r, enum json_member member)
+/* An array or object of ours begins, as the value of a field … */
+static bool open_field(struct reader *r, const struct json_field *field)
 {
-    bool is_command = top(r)->context == IN_COMMAND;
-    if (is_command && r->draft->root[0] != '\0') {
-        return reject_here(r, PROBLEM_INVALID_FIELD, "",
-                           "a command is one of append and append_many, not both");
+    struct draft *d = r->draft;
+    if (top(r)->context == IN_COMMAND) {
+        if (d->root[0] != '\0') {
+            return reject_here(r, PROBLEM_INVALID_FIELD, "",
+                               "a command is one of append and append_many, not both");
+        }
+        d->many = field->opens == IN_MANY;
+        d->root = d->many ? "append_many." : "append.";
     }
-    if (is_command) {
-        r->draft->many = member == MEMBER_APPEND_MANY;
-        r->draft->root = r->draft->many ? "append_many." : "append.";
-    }
-    switch (member) {
-    case MEMBER_APPEND:
+    CHECK(field->member == MEMBER_OPENS);
+    if (field->opens == IN_APPEND) {
         return open_append(r);
-    case MEMBER_APPEND_MANY:
-        return push(r, IN_MANY);
-    case MEMBER_APPENDS:
-        return push(r, IN_APPENDS);
-    case MEMBER_CHECKS:
-        return push(r, IN_CHECKS);
-    case MEMBER_EVENTS:
-        return push(r, IN_EVENTS);
-    case MEMBER_TAGS:
-        return push(r, IN_TAGS);
-    case MEMBER_STREAM:
-    case MEMBER_EXPECTED_REVISION:
-    case MEMBER_ID:
-    case MEMBER_TYPE:
-    case MEMBER_DATA:
-    case MEMBER_DATA_BASE64:
-    case MEMBER_CONTENT_TYPE:
-    case MEMBER_METADATA:
-    case MEMBER_OCCURRED_AT:
-    case MEMBER_SCHEMA_VERSION:
-        break;
     }
-    CHECK(is_command);
-    return false;
+    d->condition.given = d->condition.given || field->opens == IN_CONDITION;
+    d->condition.query_given = d->condition.query_given || field->opens == IN_QUERY;
+    return push(r, field->opens);
+}
+
+/* … or as an element of an array. */
+static bool open_element(struct reader *r, enum json_context array)
+{
+    if (array == IN_APPENDS) {
+        return open_append(r);
+    }
+    if (array == IN_CHECKS) {
+        r->append = draft_add_check(r->draft);
+        r->place = (struct draft_place){-1, (long)r->draft->checks.n - 1, -1};
+        return r->append != NULL && push(r, IN_CHECK);
+    }
+    if (array == IN_ITEMS) {
+        r->item = draft_add_item(r->draft);
+        return r->item != NULL && push(r, IN_ITEM);
+    }
+    CHECK(array == IN_EVENTS);
+    r->event = draft_add_event(r->draft, r->append);
+    r->place.event = (long)r->append->events - 1;
+    return r->event != NULL && push(r, IN_EVENT);
 }
 
 static bool take_captured(struct reader *r, enum json_member member, struct bytes text)
@@ -482,14 +505,35 @@ static bool finish_body(struct reader *r)
 static bool push(struct reader *r, enum json_context context)
 {
     CHECK(r->depth < LEVELS_MAX);
+    r->string_count = 0;
     r->levels[r->depth++] = (struct level){.context = context};
     return true;
+}
+
+/* What the draft's places do not say: where in the condition the reader is. */
+static void put_condition_path(const struct reader *r, char ret[DRAFT_FIELD_MAX])
+{
+    ret[0] = '\0';
+    for (size_t i = 0; i < r->depth; i++) {
+        enum json_context context = r->levels[i].context;
+        if (context == IN_CONDITION) {
+            snprintf(ret, DRAFT_FIELD_MAX, "condition.");
+        } else if (context == IN_QUERY) {
+            snprintf(ret, DRAFT_FIELD_MAX, "condition.fail_if_events_match.");
+        } else if (context == IN_ITEM) {
+            draft_item_path(r->draft->condition.n - 1, ".", ret);
+        }
+    }
 }
 
 static bool reject_here(struct reader *r, enum problem problem, const char *member,
                         const char *text)
 {
-    return draft_reject(r->draft, problem, r->place, member, "%s", text);
+    char path[DRAFT_FIELD_MAX + SHOWN_NAME_MAX];
+    put_condition_path(r, path);
+    size_t n = strlen(path);
+    snprintf(path + n, sizeof path - n, "%s", member);
+    return draft_reject(r->draft, problem, r->place, path, "%s", text);
 }
 
 static bool is_between_tokens(uint8_t c)

@@ -100,6 +100,9 @@ static const struct {
     {"Append", ",\"required\":[\"events\"],\"additionalProperties\":false"},
     {"AppendMany", ",\"required\":[\"appends\"],\"additionalProperties\":false"},
     {"Check", ",\"required\":[\"stream\"],\"additionalProperties\":false"},
+    {"Condition", ",\"required\":[\"fail_if_events_match\"],\"additionalProperties\":false"},
+    {"EventQuery", ",\"required\":[\"items\"],\"additionalProperties\":false"},
+    {"EventMatch", ",\"minProperties\":1,\"additionalProperties\":false"},
     {"Command", ",\"minProperties\":1,\"maxProperties\":1,\"additionalProperties\":false"},
 };
 
@@ -108,6 +111,8 @@ static const ProtobufCMessageDescriptor *const messages[] = {
     &daybook__v1__event_page__descriptor,      &daybook__v1__new_event__descriptor,
     &daybook__v1__append__descriptor,          &daybook__v1__check__descriptor,
     &daybook__v1__append_many__descriptor,     &daybook__v1__command__descriptor,
+    &daybook__v1__condition__descriptor,       &daybook__v1__event_query__descriptor,
+    &daybook__v1__event_match__descriptor,     &daybook__v1__condition_violation__descriptor,
     &daybook__v1__append_result__descriptor,   &daybook__v1__append_results__descriptor,
     &daybook__v1__stream_info__descriptor,     &daybook__v1__stream_summary__descriptor,
     &daybook__v1__stream_list__descriptor,     &daybook__v1__name_count__descriptor,

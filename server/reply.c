@@ -232,15 +232,8 @@ static void put_member(struct buf *b, const char *name, const char *text)
     }
 }
 
-static void put_problem_json(struct buf *b, const struct problem_row *row,
-                             const struct problem_extra *extra)
+static void put_violations_json(struct buf *b, const struct problem_extra *extra)
 {
-    buf_put_format(b, "{\"type\":\"" TYPE_PREFIX "%s\"", row->code);
-    put_member(b, "title", row->title);
-    buf_put_format(b, ",\"status\":%u", extra->status != 0 ? extra->status : row->status);
-    put_member(b, "detail", extra->detail);
-    put_member(b, "hint", extra->hint != NULL ? extra->hint : row->hint);
-    put_member(b, "field", extra->field);
     for (size_t i = 0; i < extra->violation_count; i++) {
         const struct violation *v = &extra->violations[i];
         char digits[EXPECTED_BYTES];
@@ -251,7 +244,27 @@ static void put_problem_json(struct buf *b, const struct problem_row *row,
         buf_put_format(b, quoted ? ",\"expected\":\"%s\"" : ",\"expected\":%s", expected);
         buf_put_format(b, ",\"actual\":%llu}", (unsigned long long)v->actual);
     }
-    buf_put_string(b, extra->violation_count > 0 ? "]}" : "}");
+    buf_put_string(b, extra->violation_count > 0 ? "]" : "");
+    for (size_t i = 0; i < extra->condition_violation_count; i++) {
+        const struct condition_violation *v = &extra->condition_violations[i];
+        buf_put_string(b, i == 0 ? ",\"condition_violations\":[" : ",");
+        buf_put_format(b, "{\"item\":%zu,\"position\":%llu}", v->item,
+                       (unsigned long long)v->position);
+    }
+    buf_put_string(b, extra->condition_violation_count > 0 ? "]" : "");
+}
+
+static void put_problem_json(struct buf *b, const struct problem_row *row,
+                             const struct problem_extra *extra)
+{
+    buf_put_format(b, "{\"type\":\"" TYPE_PREFIX "%s\"", row->code);
+    put_member(b, "title", row->title);
+    buf_put_format(b, ",\"status\":%u", extra->status != 0 ? extra->status : row->status);
+    put_member(b, "detail", extra->detail);
+    put_member(b, "hint", extra->hint != NULL ? extra->hint : row->hint);
+    put_member(b, "field", extra->field);
+    put_violations_json(b, extra);
+    buf_put_byte(b, '}');
 }
 
 static char *copy_text(struct arena *arena, struct bytes text)
@@ -290,6 +303,24 @@ static Daybook__V1__Violation **make_violations(struct arena *arena,
     return list;
 }
 
+static Daybook__V1__ConditionViolation **make_condition_violations(
+    struct arena *arena, const struct problem_extra *extra)
+{
+    size_t n = extra->condition_violation_count;
+    Daybook__V1__ConditionViolation **list = arena_alloc(arena, (n + 1) * sizeof(void *));
+    Daybook__V1__ConditionViolation *items = arena_alloc(arena, (n + 1) * sizeof *items);
+    if (list == NULL || items == NULL) {
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++) {
+        daybook__v1__condition_violation__init(&items[i]);
+        items[i].item = (uint32_t)extra->condition_violations[i].item;
+        items[i].position = extra->condition_violations[i].position;
+        list[i] = &items[i];
+    }
+    return list;
+}
+
 /* The generated struct wants char *, and only reads. */
 static char *text_or_empty(const char *text)
 {
@@ -310,7 +341,9 @@ static err_t put_problem_protobuf(struct http_request *rq, struct buf *b,
     p.field = text_or_empty(extra->field);
     p.n_violations = extra->violation_count;
     p.violations = make_violations(http_arena(rq), extra);
-    if (p.violations == NULL) {
+    p.n_condition_violations = extra->condition_violation_count;
+    p.condition_violations = make_condition_violations(http_arena(rq), extra);
+    if (p.violations == NULL || p.condition_violations == NULL) {
         return ERR_MEMORY;
     }
     size_t n = daybook__v1__problem__get_packed_size(&p);

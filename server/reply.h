@@ -36,6 +36,8 @@ struct problem_extra {
     const char *hint;   /* instead of the table's */
     const struct violation *violations;
     size_t violation_count;
+    const struct condition_violation *condition_violations;
+    size_t condition_violation_count;
     unsigned status; /* instead of the table's; 0: the table's */
 };
 

@@ -147,9 +147,54 @@ err_t command_add_check(struct command *c, struct bytes stream, struct expectati
     if (err != ERR_OK) {
         return err;
     }
-    c->bytes += name.n + sizeof *c->checks;
+    c->guard_bytes += name.n + sizeof *c->checks;
     c->checks[c->check_count++] = (struct command_check){.stream = name, .expected = expected};
     return ERR_OK;
+}
+
+static err_t copy_names(struct command *c, const struct bytes *names, size_t n,
+                        const struct bytes **ret)
+{
+    *ret = NULL;
+    if (n == 0) {
+        return ERR_OK;
+    }
+    struct bytes *copies = arena_alloc(&c->arena, n * sizeof *copies);
+    err_t err = copies == NULL ? ERR_LIMIT : ERR_OK;
+    for (size_t i = 0; i < n && err == ERR_OK; i++) {
+        err = copy_name(c, names[i], &copies[i]);
+        c->guard_bytes += sizeof *copies + names[i].n;
+    }
+    *ret = copies;
+    return err;
+}
+
+err_t command_add_condition_item(struct command *c, const struct condition_item *item)
+{
+    if (item->type_count + item->tag_count == 0 || item->type_count > CONDITION_TYPES_MAX ||
+        item->tag_count > CONDITION_TAGS_MAX) {
+        return ERR_INVALID;
+    }
+    if (c->item_count == CONDITION_ITEMS_MAX) {
+        return ERR_LIMIT;
+    }
+    err_t err = grow(&c->arena, (void **)&c->items, c->item_count, &c->item_cap, sizeof *c->items);
+    if (err != ERR_OK) {
+        return err;
+    }
+    struct condition_item *copy = &c->items[c->item_count];
+    *copy = *item;
+    err = copy_names(c, item->types, item->type_count, &copy->types);
+    if (err == ERR_OK) {
+        err = copy_names(c, item->tags, item->tag_count, &copy->tags);
+    }
+    c->item_count += err == ERR_OK;
+    return err;
+}
+
+void command_set_condition_after(struct command *c, uint64_t position)
+{
+    c->condition_after = position;
 }
 
 err_t command_add_violation(struct command *c, struct bytes stream, struct expectation expected,
@@ -166,6 +211,19 @@ err_t command_add_violation(struct command *c, struct bytes stream, struct expec
     return ERR_OK;
 }
 
+err_t command_add_condition_violation(struct command *c, size_t item, uint64_t position)
+{
+    c->arena.max = SIZE_MAX / 2; /* there are at most as many as items */
+    err_t err = grow(&c->arena, (void **)&c->condition_violations, c->condition_violation_count,
+                     &c->condition_violation_cap, sizeof *c->condition_violations);
+    if (err != ERR_OK) {
+        return err;
+    }
+    c->condition_violations[c->condition_violation_count++] =
+        (struct condition_violation){.item = item, .position = position};
+    return ERR_OK;
+}
+
 size_t command_appends(const struct command *c)
 {
     return c->append_count;
@@ -178,7 +236,7 @@ size_t command_events(const struct command *c)
 
 size_t command_bytes(const struct command *c)
 {
-    return c->bytes;
+    return c->bytes + c->guard_bytes;
 }
 
 struct bytes command_append_stream(const struct command *c, size_t i)
@@ -224,6 +282,17 @@ const struct violation *command_violation(const struct command *c, size_t i)
 {
     CHECK(i < c->violation_count);
     return &c->violations[i];
+}
+
+size_t command_condition_violations(const struct command *c)
+{
+    return c->condition_violation_count;
+}
+
+const struct condition_violation *command_condition_violation(const struct command *c, size_t i)
+{
+    CHECK(i < c->condition_violation_count);
+    return &c->condition_violations[i];
 }
 
 size_t command_fault_append(const struct command *c)

@@ -25,11 +25,25 @@ struct event_draft {
     const struct bytes *tags;
 };
 
+/* A dynamic consistency boundary: the command is refused where an event after a position matches
+ * one of its items. An event matches an item if its type is one of `types` (none: any type) and it
+ * has every one of `tags`. Events of the system do not count. */
+#define CONDITION_ITEMS_MAX 32
+#define CONDITION_TYPES_MAX 64 /* of one item */
+#define CONDITION_TAGS_MAX  32 /* of one item */
+struct condition_item {
+    const struct bytes *types, *tags;
+    size_t type_count, tag_count;
+};
+
 enum verdict {
     VERDICT_NONE,      /* not decided yet */
     VERDICT_COMMITTED, /* durable and visible */
     VERDICT_DUPLICATE, /* every event was there before; results carry the original numbers */
-    VERDICT_WRONG_EXPECTED_REVISION,
+    VERDICT_WRONG_EXPECTED_REVISION, /* of a stream; items of the condition may be violated too */
+    VERDICT_CONDITION_FAILED,    /* every stream is as expected, but the condition is violated */
+    VERDICT_CONDITION_TOO_BROAD, /* looking for an event that matches all of an item takes too long:
+                                    too many match a part of it */
     VERDICT_ID_REUSED, /* an id that the stream has, with another type or data, or twice in this
                           command */
     VERDICT_PARTIAL_DUPLICATE, /* some events were there before and some are new, or not in the
@@ -48,6 +62,11 @@ struct violation {
     struct bytes stream; /* borrowed from the command */
     struct expectation expected;
     uint64_t actual; /* head revision, 0: no such stream */
+};
+
+struct condition_violation {
+    size_t item;       /* index of the item */
+    uint64_t position; /* of the first event after the condition's position that matches it */
 };
 
 struct command;
@@ -70,10 +89,19 @@ MUST_CHECK err_t command_add_event(struct command *c, const struct event_draft *
 MUST_CHECK err_t command_add_check(struct command *c, struct bytes stream,
                                    struct expectation expected);
 
+/* Adds an item to the command's condition; copies it. ERR_INVALID: a name is not valid or the
+ * system's, there are neither types nor tags, or too many. ERR_LIMIT: memory, or an item too many.
+ */
+MUST_CHECK err_t command_add_condition_item(struct command *c, const struct condition_item *item);
+/* Only events after this position count; without it all do. It may lie beyond the last position:
+ * then nothing matches. */
+void command_set_condition_after(struct command *c, uint64_t position);
+
 size_t command_appends(const struct command *c);
 /* Events over all appends. */
 size_t command_events(const struct command *c);
-/* Bytes that its records will take in the journal, roughly: what the writer's queue counts. */
+/* Bytes that its records will take in the journal, roughly, and what guards it: what the writer's
+ * queue counts. */
 size_t command_bytes(const struct command *c);
 /* The stream of append `i`. */
 struct bytes command_append_stream(const struct command *c, size_t i);
@@ -91,6 +119,10 @@ const struct append_result *command_result(const struct command *c, size_t i);
 /* All violations, for WRONG_EXPECTED_REVISION. */
 size_t command_violations(const struct command *c);
 const struct violation *command_violation(const struct command *c, size_t i);
+/* All violated items in their order, for WRONG_EXPECTED_REVISION (there may be none) and
+ * CONDITION_FAILED. */
+size_t command_condition_violations(const struct command *c);
+const struct condition_violation *command_condition_violation(const struct command *c, size_t i);
 /* For ID_REUSED, PARTIAL_DUPLICATE and STREAM_DELETED: which append and which event (0 for
  * STREAM_DELETED) it was. */
 size_t command_fault_append(const struct command *c);

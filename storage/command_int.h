@@ -33,17 +33,24 @@ struct command {
     size_t event_count, event_cap;
     struct command_check *checks;
     size_t check_count, check_cap;
-    size_t bytes; /* of its records, at most */
+    struct condition_item *items;
+    size_t item_count, item_cap;
+    uint64_t condition_after;
+    size_t bytes;       /* of its records, at most */
+    size_t guard_bytes; /* of what guards it and does not go to the journal */
 
     enum verdict verdict;
     err_t error;
     struct violation *violations;
     size_t violation_count, violation_cap;
+    struct condition_violation *condition_violations;
+    size_t condition_violation_count, condition_violation_cap;
     size_t fault_append, fault_event;
 };
 
 /* Adds a violation; ERR_MEMORY, ERR_LIMIT. */
 MUST_CHECK err_t command_add_violation(struct command *c, struct bytes stream,
                                        struct expectation expected, uint64_t actual);
+MUST_CHECK err_t command_add_condition_violation(struct command *c, size_t item, uint64_t position);
 
 #endif

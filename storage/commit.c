@@ -266,6 +266,27 @@ static err_t judge_expectations(struct committer *w, struct command *c)
     return ERR_OK;
 }
 
+/* Whatever guards the command is looked at, so that all that is violated is told at once. */
+static err_t judge_guards(struct committer *w, struct command *c)
+{
+    bool too_broad = false;
+    err_t err = judge_expectations(w, c);
+    if (err == ERR_OK && c->item_count > 0) {
+        err = condition_judge(w, c, &too_broad);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (c->violation_count > 0) {
+        c->verdict = VERDICT_WRONG_EXPECTED_REVISION;
+    } else if (c->condition_violation_count > 0) {
+        c->verdict = VERDICT_CONDITION_FAILED;
+    } else {
+        c->verdict = too_broad ? VERDICT_CONDITION_TOO_BROAD : VERDICT_COMMITTED;
+    }
+    return ERR_OK;
+}
+
 static err_t judge(struct committer *w, struct command *c)
 {
     err_t err = take_slots(w, c);
@@ -281,14 +302,7 @@ static err_t judge(struct committer *w, struct command *c)
         return err;
     }
     c->verdict = judge_duplicates(w, c);
-    if (c->verdict != VERDICT_NONE) {
-        return ERR_OK;
-    }
-    err = judge_expectations(w, c);
-    if (err == ERR_OK) {
-        c->verdict = c->violation_count > 0 ? VERDICT_WRONG_EXPECTED_REVISION : VERDICT_COMMITTED;
-    }
-    return err;
+    return c->verdict == VERDICT_NONE ? judge_guards(w, c) : ERR_OK;
 }
 
 /* ---- putting in ---- */
@@ -430,6 +444,8 @@ static err_t decide(struct committer *w, struct command **commands, size_t n, in
         if (err != ERR_OK) {
             return err;
         }
+        /* The next commands' conditions see this one's events. */
+        w->view.tail.position = w->next_position - 1;
     }
     return ERR_OK;
 }

@@ -1,4 +1,5 @@
-/* commit_int: what commit.c (deciding, writing) and duplicates.c (idempotency) share. */
+/* commit_int: what commit.c (deciding, writing), duplicates.c (idempotency) and condition.c
+ * (consistency boundaries) share. */
 #ifndef DAYBOOK_STORAGE_COMMIT_INT_H
 #define DAYBOOK_STORAGE_COMMIT_INT_H
 
@@ -31,7 +32,9 @@ struct event_state {
 
 struct committer {
     struct store *store;
-    struct store_view view; /* parked between groups */
+    /* Parked between groups. Within a group its position moves on with each command that is
+     * accepted, so that what is read through it sees the group's earlier ones. */
+    struct store_view view;
     bool view_open;
 
     struct stream_slot *slots;
@@ -55,6 +58,10 @@ struct committer {
  * differs of its states. ERR_INVALID: an id comes twice for one stream (c->fault_* say where).
  * Other errors: nothing was decided. */
 MUST_CHECK err_t duplicates_find(struct committer *w, struct command *c);
+
+/* Looks for events that match the command's condition and adds a violation for each item that has
+ * one. *ret_too_broad: for some item that would have taken too long, and it is not known. */
+MUST_CHECK err_t condition_judge(struct committer *w, struct command *c, bool *ret_too_broad);
 
 /* The body of a record that the writer may see: committed or earlier in the open group. */
 MUST_CHECK err_t committer_record(struct committer *w, uint64_t position, struct event *ret);

@@ -20,7 +20,8 @@ struct dimension {
     size_t n;
 };
 
-enum { DIMENSION_TYPES, DIMENSION_CATEGORIES, DIMENSION_PREFIXES, DIMENSION_TAGS, DIMENSIONS };
+/* Types, categories, prefixes, tags, and each of all_tags by itself. */
+#define DIMENSIONS_MAX (4 + EVENT_TAGS_MAX)
 
 struct store_read {
     struct store_view *view;
@@ -28,8 +29,8 @@ struct store_read {
     uint64_t place;
     bool started, ended;
     struct source *stream; /* of a stream read */
-    struct dimension dimensions[DIMENSIONS];
-    bool has_dimension[DIMENSIONS];
+    struct dimension dimensions[DIMENSIONS_MAX];
+    size_t dimension_count;
     bool check_prefixes; /* the prefixes must be checked on the record */
     bool nothing;        /* a filter's names have no event at all */
 };
@@ -52,8 +53,9 @@ static void dimension_done(struct dimension *d)
 static err_t dimension_init(struct dimension *d, struct store_view *v, enum name_kind kind,
                             const struct bytes *names, size_t n)
 {
-    d->sources = malloc((n + 1) * sizeof *d->sources);
-    d->at = malloc((n + 1) * sizeof *d->at);
+    size_t room = n > 0 ? n : 1;
+    d->sources = malloc(room * sizeof *d->sources);
+    d->at = malloc(room * sizeof *d->at);
     if (d->sources == NULL || d->at == NULL) {
         return ERR_MEMORY;
     }
@@ -100,6 +102,16 @@ static err_t dimension_seek(struct dimension *d, uint64_t position, bool backwar
     }
     *ret = best;
     return ERR_OK;
+}
+
+static err_t add_dimension(struct store_read *r, enum name_kind kind, const struct bytes *names,
+                           size_t n)
+{
+    CHECK(r->dimension_count < DIMENSIONS_MAX);
+    struct dimension *d = &r->dimensions[r->dimension_count++];
+    err_t err = dimension_init(d, r->view, kind, names, n);
+    r->nothing = r->nothing || (err == ERR_OK && d->n == 0);
+    return err;
 }
 
 /* ---- prefixes ---- */
@@ -184,11 +196,9 @@ static err_t collect_categories(struct store_view *v, const struct store_filter 
 
 static err_t prefix_dimension(struct store_read *r, struct name_set *set)
 {
-    struct dimension *d = &r->dimensions[DIMENSION_PREFIXES];
     err_t err = collect_names(r->view, &r->query.filter, STORE_STREAMS, set);
     if (err == ERR_OK) {
-        r->has_dimension[DIMENSION_PREFIXES] = true;
-        return dimension_init(d, r->view, NAME_STREAM, set->names, set->n);
+        return add_dimension(r, NAME_STREAM, set->names, set->n);
     }
     if (err != ERR_LIMIT) {
         return err;
@@ -200,8 +210,7 @@ static err_t prefix_dimension(struct store_read *r, struct name_set *set)
     if (err == ERR_LIMIT) {
         return ERR_OK; /* so many that the log itself is read */
     }
-    r->has_dimension[DIMENSION_PREFIXES] = err == ERR_OK;
-    return err == ERR_OK ? dimension_init(d, r->view, NAME_CATEGORY, set->names, set->n) : err;
+    return err == ERR_OK ? add_dimension(r, NAME_CATEGORY, set->names, set->n) : err;
 }
 
 static err_t open_prefixes(struct store_read *r)
@@ -221,34 +230,28 @@ static err_t open_prefixes(struct store_read *r)
 
 /* ---- opening ---- */
 
-static err_t open_names(struct store_read *r, int dimension, enum name_kind kind,
-                        const struct bytes *names, size_t n)
+static err_t open_names(struct store_read *r, enum name_kind kind, const struct bytes *names,
+                        size_t n)
 {
     CHECK(n <= STORE_FILTER_MAX);
-    if (n == 0) {
-        return ERR_OK;
-    }
-    r->has_dimension[dimension] = true;
-    return dimension_init(&r->dimensions[dimension], r->view, kind, names, n);
+    return n == 0 ? ERR_OK : add_dimension(r, kind, names, n);
 }
 
 static err_t open_dimensions(struct store_read *r)
 {
     const struct store_filter *f = &r->query.filter;
-    err_t err = open_names(r, DIMENSION_TYPES, NAME_TYPE, f->types, f->type_count);
+    CHECK(f->all_tag_count <= EVENT_TAGS_MAX);
+    err_t err = open_names(r, NAME_TYPE, f->types, f->type_count);
     if (err == ERR_OK) {
-        err = open_names(r, DIMENSION_CATEGORIES, NAME_CATEGORY, f->categories, f->category_count);
-    }
-    if (err == ERR_OK) {
-        err = open_names(r, DIMENSION_TAGS, NAME_TAG, f->tags, f->tag_count);
+        err = open_names(r, NAME_CATEGORY, f->categories, f->category_count);
     }
     if (err == ERR_OK) {
-        err = open_prefixes(r);
+        err = open_names(r, NAME_TAG, f->tags, f->tag_count);
     }
-    for (int i = 0; i < DIMENSIONS && err == ERR_OK; i++) {
-        r->nothing = r->nothing || (r->has_dimension[i] && r->dimensions[i].n == 0);
+    for (size_t i = 0; i < f->all_tag_count && err == ERR_OK && !r->nothing; i++) {
+        err = add_dimension(r, NAME_TAG, &f->all_tags[i], 1);
     }
-    return err;
+    return err == ERR_OK && !r->nothing ? open_prefixes(r) : err;
 }
 
 static err_t open_stream(struct store_read *r)
@@ -293,7 +296,7 @@ void store_read_close(struct store_read *r)
         source_close(r->stream);
         free(r->stream);
     }
-    for (int i = 0; i < DIMENSIONS; i++) {
+    for (size_t i = 0; i < r->dimension_count; i++) {
         dimension_done(&r->dimensions[i]);
     }
     free(r);
@@ -339,11 +342,7 @@ static uint64_t next_number(const struct store_read *r)
 static err_t leapfrog(struct store_read *r, uint64_t position, uint64_t *ret)
 {
     size_t steps = 0;
-    for (int agreed = 0, i = 0; agreed < DIMENSIONS; i = (i + 1) % DIMENSIONS) {
-        if (!r->has_dimension[i]) {
-            agreed++;
-            continue;
-        }
+    for (size_t agreed = 0, i = 0; agreed < r->dimension_count; i = (i + 1) % r->dimension_count) {
         if (++steps > SKIPPED_MAX) {
             r->place = r->query.backward ? position + 1 : position - 1;
             return ERR_FULL;

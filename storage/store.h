@@ -85,11 +85,12 @@ void store_view_close(struct store_view *v);
 uint64_t store_view_position(const struct store_view *v);
 
 /* What to read. OR inside one list, AND across lists; empty lists do not filter. At most
- * STORE_FILTER_MAX items each. */
+ * STORE_FILTER_MAX items each, and EVENT_TAGS_MAX in all_tags, of which an event must have every
+ * one. */
 #define STORE_FILTER_MAX 64
 struct store_filter {
-    const struct bytes *types, *categories, *prefixes, *tags;
-    size_t type_count, category_count, prefix_count, tag_count;
+    const struct bytes *types, *categories, *prefixes, *tags, *all_tags;
+    size_t type_count, category_count, prefix_count, tag_count, all_tag_count;
     bool system; /* include events whose stream or type starts with '$' */
 };
 

@@ -22,6 +22,8 @@ import types
 import urllib.parse
 import uuid
 
+from google.protobuf import json_format
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DAYBOOKD = os.environ.get("DAYBOOKD", str(ROOT / "build" / "daybookd"))
 DAYBOOK = os.environ.get("DAYBOOK", str(ROOT / "build" / "daybook"))
@@ -100,11 +102,13 @@ class JsonEncoding:
     def append(self, events, expected=None, stream=None):
         return self._dump(self._append(events, expected, stream))
 
-    def append_many(self, appends, checks=()):
-        """appends: (stream, expected, events); checks: (stream, expected)."""
+    def append_many(self, appends, checks=(), condition=None):
+        """appends: (stream, expected, events); checks: (stream, expected); condition: see `condition`."""
         body = {"appends": [self._append(e, x, s) for s, x, e in appends]}
         if checks:
             body["checks"] = [self._append(None, x, s) for s, x in checks]
+        if condition is not None:
+            body["condition"] = condition
         return self._dump(body)
 
     def parse(self, response, message):
@@ -136,8 +140,11 @@ class ProtobufEncoding:
     def append(self, events, expected=None, stream=None):
         return self._append(events, expected, stream).SerializeToString()
 
-    def append_many(self, appends, checks=()):
+    def append_many(self, appends, checks=(), condition=None):
         many = pb().AppendMany()
+        if condition is not None:
+            many.condition.SetInParent()
+            json_format.ParseDict(condition, many.condition)
         for stream, expected, events in appends:
             many.appends.append(self._append(events, expected, stream))
         for stream, expected in checks:
@@ -191,6 +198,11 @@ def new_event(event):
 def event(type="Happened", data=None, id=None, **more):
     """A JSON-style event with an id, so that tests can retry it."""
     return {"id": id or str(uuid.uuid4()), "type": type, "data": data if data is not None else {}, **more}
+
+
+def condition(*items, after=0):
+    """A JSON-style consistency boundary; an item is {"types": […], "tags": […]}."""
+    return {"fail_if_events_match": {"items": list(items)}, "after": after}
 
 
 def quote(name):
@@ -536,10 +548,10 @@ class Server:
         assert response.status == 201, response
         return response.json
 
-    def append_many(self, appends, checks=(), encoding="json", path="/v1/events"):
+    def append_many(self, appends, checks=(), encoding="json", path="/v1/events", condition=None):
         encoding = ENCODINGS[encoding]
         headers = {"Content-Type": encoding.media, "Accept": encoding.media}
-        return self.post(path, encoding.append_many(appends, checks), headers)
+        return self.post(path, encoding.append_many(appends, checks, condition), headers)
 
     def status(self):
         return self.get("/v1/status").json

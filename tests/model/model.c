@@ -214,6 +214,23 @@ static void judge_expectations(const struct model *m, struct plan *p)
     }
 }
 
+/* Whether no event after the position matches an item. */
+static bool judge_condition(const struct model *m, struct plan *p)
+{
+    bool holds = true;
+    for (size_t i = 0; i < p->item_count; i++) {
+        unsigned types = p->items[i].types, tags = p->items[i].tags;
+        p->matches[i] = 0;
+        for (uint64_t at = p->condition_after; at < m->n && p->matches[i] == 0; at++) {
+            const struct model_event *e = &m->events[at];
+            bool match = (types == 0 || (types >> e->type & 1) != 0) && (e->tags & tags) == tags;
+            p->matches[i] = match ? at + 1 : 0;
+        }
+        holds = holds && p->matches[i] == 0;
+    }
+    return holds;
+}
+
 static void accept(struct model *m, struct plan *p)
 {
     for (size_t i = 0; i < p->append_count; i++) {
@@ -234,8 +251,10 @@ void model_decide(struct model *m, struct plan *p, int64_t now_us)
         return;
     }
     judge_expectations(m, p);
-    if (p->violation_count > 0) {
-        p->verdict = VERDICT_WRONG_EXPECTED_REVISION;
+    bool holds = judge_condition(m, p);
+    if (p->violation_count > 0 || !holds) {
+        p->verdict =
+            p->violation_count > 0 ? VERDICT_WRONG_EXPECTED_REVISION : VERDICT_CONDITION_FAILED;
         return;
     }
     p->verdict = VERDICT_COMMITTED;

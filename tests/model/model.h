@@ -17,6 +17,7 @@
 #define PLAN_APPENDS_MAX 4
 #define PLAN_EVENTS_MAX  12
 #define PLAN_CHECKS_MAX  3
+#define PLAN_ITEMS_MAX   3
 
 struct model_event {
     uint64_t id; /* number for test_id */
@@ -50,8 +51,12 @@ struct plan {
         unsigned stream;
         struct expectation expected;
     } checks[PLAN_CHECKS_MAX];
+    struct {
+        unsigned types, tags; /* bits: any of the types, all of the tags */
+    } items[PLAN_ITEMS_MAX];  /* of the condition */
+    uint64_t condition_after;
     struct model_event events[PLAN_EVENTS_MAX];
-    size_t append_count, check_count, event_count;
+    size_t append_count, check_count, item_count, event_count;
 
     enum verdict verdict;
     struct append_result results[PLAN_APPENDS_MAX];
@@ -60,6 +65,7 @@ struct plan {
         struct expectation expected;
         uint64_t actual;
     } violations[PLAN_APPENDS_MAX + PLAN_CHECKS_MAX];
+    uint64_t matches[PLAN_ITEMS_MAX]; /* first position that matches each item; 0: none */
     size_t violation_count, fault_append, fault_event;
 };
 

@@ -61,6 +61,20 @@ static void random_event(struct plan_maker *m, unsigned stream, struct model_eve
     }
 }
 
+/* Mostly a position near the end, as of a writer that has just read, and few events match. */
+static void random_condition(struct plan_maker *m, struct plan *p)
+{
+    uint64_t back = chance(m, 70) ? below(m, 8) : below(m, m->model->n + 1);
+    p->condition_after = back < m->model->n ? m->model->n - back : m->model->n + below(m, 2);
+    p->item_count = 1 + below(m, PLAN_ITEMS_MAX);
+    for (size_t i = 0; i < p->item_count; i++) {
+        p->items[i].types = chance(m, 60) ? 1u << below(m, MODEL_TYPES) : 0;
+        p->items[i].types |= chance(m, 20) ? 1u << below(m, MODEL_TYPES) : 0;
+        p->items[i].tags = p->items[i].types == 0 || chance(m, 70) ? 1u << below(m, MODEL_TAGS) : 0;
+        p->items[i].tags |= chance(m, 50) ? 1u << below(m, MODEL_TAGS) : 0;
+    }
+}
+
 static void random_plan(struct plan_maker *m, struct plan *p)
 {
     *p = (struct plan){.append_count = chance(m, 80) ? 1 : 1 + below(m, PLAN_APPENDS_MAX),
@@ -78,6 +92,9 @@ static void random_plan(struct plan_maker *m, struct plan *p)
     for (size_t i = 0; i < p->check_count; i++) {
         p->checks[i].stream = random_stream(m);
         p->checks[i].expected = random_expectation(m, p->checks[i].stream);
+    }
+    if (chance(m, 25)) {
+        random_condition(m, p);
     }
 }
 
@@ -116,6 +133,24 @@ static void add_event(struct command *c, const struct model_event *e)
     assert_int_equal(command_add_event(c, &draft), ERR_OK);
 }
 
+static void add_item(struct command *c, unsigned type_bits, unsigned tag_bits)
+{
+    char type_names[MODEL_TYPES][MODEL_NAME_MAX], tag_names[MODEL_TAGS][MODEL_NAME_MAX];
+    struct bytes types[MODEL_TYPES], tags[MODEL_TAGS];
+    struct condition_item item = {.types = types, .tags = tags};
+    for (unsigned i = 0; i < MODEL_TYPES; i++) {
+        if ((type_bits >> i & 1) != 0) {
+            types[item.type_count++] = model_type(i, type_names[i]);
+        }
+    }
+    for (unsigned i = 0; i < MODEL_TAGS; i++) {
+        if ((tag_bits >> i & 1) != 0) {
+            tags[item.tag_count++] = model_tag(i, tag_names[i]);
+        }
+    }
+    assert_int_equal(command_add_condition_item(c, &item), ERR_OK);
+}
+
 struct command *plan_command(const struct plan *p)
 {
     char name[MODEL_NAME_MAX];
@@ -131,6 +166,10 @@ struct command *plan_command(const struct plan *p)
         struct bytes stream = model_stream(p->checks[i].stream, name);
         assert_int_equal(command_add_check(c, stream, p->checks[i].expected), ERR_OK);
     }
+    for (size_t i = 0; i < p->item_count; i++) {
+        add_item(c, p->items[i].types, p->items[i].tags);
+    }
+    command_set_condition_after(c, p->condition_after);
     return c;
 }
 
@@ -156,6 +195,16 @@ static void compare_violations(const struct command *c, const struct plan *p)
         assert_int_equal(got->expected.kind, p->violations[i].expected.kind);
         assert_int_equal(got->actual, p->violations[i].actual);
     }
+    size_t matches = 0;
+    for (size_t i = 0; i < p->item_count; i++) {
+        if (p->matches[i] != 0) {
+            assert_true(matches < command_condition_violations(c));
+            const struct condition_violation *got = command_condition_violation(c, matches++);
+            assert_int_equal(got->item, i);
+            assert_int_equal(got->position, p->matches[i]);
+        }
+    }
+    assert_int_equal(command_condition_violations(c), matches);
 }
 
 void plan_compare(const struct plan *p, const struct command *c)
@@ -167,6 +216,7 @@ void plan_compare(const struct plan *p, const struct command *c)
         compare_results(c, p);
         break;
     case VERDICT_WRONG_EXPECTED_REVISION:
+    case VERDICT_CONDITION_FAILED:
         compare_violations(c, p);
         break;
     case VERDICT_ID_REUSED:
@@ -175,6 +225,7 @@ void plan_compare(const struct plan *p, const struct command *c)
         assert_int_equal(command_fault_event(c), p->fault_event);
         break;
     case VERDICT_NONE:
+    case VERDICT_CONDITION_TOO_BROAD:
     case VERDICT_STREAM_DELETED:
     case VERDICT_FAILED:
         fail();

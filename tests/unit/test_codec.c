@@ -156,6 +156,43 @@ static void test_many_in_a_command(void **state)
     done(&r);
 }
 
+static void test_condition(void **state)
+{
+    (void)state;
+    char *types[] = {(char *)"A", (char *)"B"}, *tags[] = {(char *)"x:1"};
+    Daybook__V1__EventMatch item = DAYBOOK__V1__EVENT_MATCH__INIT;
+    Daybook__V1__EventMatch none = DAYBOOK__V1__EVENT_MATCH__INIT;
+    Daybook__V1__EventMatch *items[] = {&item, &none};
+    item.n_types = 2;
+    item.types = types;
+    item.n_tags = 1;
+    item.tags = tags;
+    Daybook__V1__EventQuery query = DAYBOOK__V1__EVENT_QUERY__INIT;
+    query.n_items = 2;
+    query.items = items;
+    Daybook__V1__Condition condition = DAYBOOK__V1__CONDITION__INIT;
+    condition.fail_if_events_match = &query;
+    condition.after = UINT64_MAX;
+    Daybook__V1__AppendMany many = DAYBOOK__V1__APPEND_MANY__INIT;
+    many.condition = &condition;
+    struct read r;
+    read_message(&r, DRAFT_APPEND_MANY, &many.base);
+    assert_true(r.ok);
+    assert_true(r.draft.condition.given && r.draft.condition.query_given);
+    assert_true(r.draft.condition.after == UINT64_MAX);
+    assert_int_equal(r.draft.condition.n, 2);
+    assert_int_equal(r.draft.condition.first->fields.type_count, 2);
+    assert_text(r.draft.condition.first->fields.types[1], "B");
+    assert_text(r.draft.condition.first->fields.tags[0], "x:1");
+    assert_int_equal(r.draft.condition.last->fields.tag_count, 0);
+    done(&r);
+    condition.fail_if_events_match = NULL;
+    read_message(&r, DRAFT_APPEND_MANY, &many.base);
+    assert_true(r.ok);
+    assert_true(r.draft.condition.given && !r.draft.condition.query_given);
+    done(&r);
+}
+
 /* What a generated struct would cut at a NUL is seen whole. */
 static void test_nul_in_a_string_is_kept(void **state)
 {
@@ -184,8 +221,14 @@ static void test_rejections(void **state)
     assert_rejected(&r, PROBLEM_INVALID_PROTOBUF, "");
     read_bytes(&r, DRAFT_APPEND, "{\"events\":[]}", 13); /* JSON with the wrong Content-Type */
     assert_rejected(&r, PROBLEM_INVALID_PROTOBUF, "");
-    read_bytes(&r, DRAFT_APPEND_MANY, "\x1a\x00", 2); /* field 3: a condition, one day */
-    assert_rejected(&r, PROBLEM_UNKNOWN_FIELD, "#3");
+    read_bytes(&r, DRAFT_APPEND_MANY, "\x7a\x00", 2); /* field 15: a guard of a newer client */
+    assert_rejected(&r, PROBLEM_UNKNOWN_FIELD, "#15");
+    read_bytes(&r, DRAFT_APPEND_MANY, "\x1a\x02\x7a\x00", 4); /* in the condition, … */
+    assert_rejected(&r, PROBLEM_UNKNOWN_FIELD, "condition.#15");
+    read_bytes(&r, DRAFT_APPEND_MANY, "\x1a\x04\x0a\x02\x7a\x00", 6); /* … in its query, … */
+    assert_rejected(&r, PROBLEM_UNKNOWN_FIELD, "condition.fail_if_events_match.#15");
+    read_bytes(&r, DRAFT_APPEND_MANY, "\x1a\x06\x0a\x04\x0a\x02\x7a\x00", 8); /* … in an item */
+    assert_rejected(&r, PROBLEM_UNKNOWN_FIELD, "condition.fail_if_events_match.items[0].#15");
     read_bytes(&r, DRAFT_APPEND, "\x22\x02\x78\x01", 4); /* events[0] has field 15 */
     assert_rejected(&r, PROBLEM_UNKNOWN_FIELD, "events[0].#15");
     read_bytes(&r, DRAFT_COMMAND, "", 0);
@@ -289,6 +332,7 @@ int main(void)
         cmocka_unit_test(test_all_fields_of_an_event),
         cmocka_unit_test(test_states),
         cmocka_unit_test(test_many_in_a_command),
+        cmocka_unit_test(test_condition),
         cmocka_unit_test(test_nul_in_a_string_is_kept),
         cmocka_unit_test(test_rejections),
         cmocka_unit_test(test_flood),

@@ -113,6 +113,96 @@ static void test_paths(void **state)
     assert_rejected(&m, PROBLEM_MISSING_FIELD, "append.events[0].type");
 }
 
+/* One item with these names, and what is said of it. */
+static void check_item(const struct condition_item *item, enum problem problem, const char *field)
+{
+    struct made m;
+    make(&m, DRAFT_APPEND_MANY);
+    m.draft.condition.given = m.draft.condition.query_given = true;
+    draft_add_item(&m.draft)->fields =
+        (struct condition_item){.types = &m.append->stream, .type_count = 1};
+    draft_add_item(&m.draft)->fields = *item;
+    if (field == NULL) {
+        assert_valid(&m);
+    } else {
+        assert_rejected(&m, problem, field);
+    }
+}
+
+static void test_condition(void **state)
+{
+    (void)state;
+    struct bytes names[CONDITION_TYPES_MAX + 1];
+    struct bytes bad[] = {BYTES_LITERAL("a"), BYTES_LITERAL("")};
+    struct bytes system[] = {BYTES_LITERAL("a"), BYTES_LITERAL("b"), BYTES_LITERAL("$x")};
+    for (size_t i = 0; i <= CONDITION_TYPES_MAX; i++) {
+        names[i] = BYTES_LITERAL("same"); /* twice is once */
+    }
+#define ITEM "condition.fail_if_events_match.items[1]"
+    check_item(&(struct condition_item){.types = names,
+                                        .type_count = CONDITION_TYPES_MAX,
+                                        .tags = names,
+                                        .tag_count = CONDITION_TAGS_MAX},
+               0, NULL);
+    check_item(&(struct condition_item){0}, PROBLEM_INVALID_FIELD, ITEM);
+    check_item(&(struct condition_item){.types = names, .type_count = CONDITION_TYPES_MAX + 1},
+               PROBLEM_INVALID_FIELD, ITEM ".types");
+    check_item(&(struct condition_item){.tags = names, .tag_count = CONDITION_TAGS_MAX + 1},
+               PROBLEM_INVALID_FIELD, ITEM ".tags");
+    check_item(&(struct condition_item){.types = bad, .type_count = 2}, PROBLEM_INVALID_NAME,
+               ITEM ".types[1]");
+    check_item(&(struct condition_item){.tags = system, .tag_count = 3}, PROBLEM_RESERVED_NAME,
+               ITEM ".tags[2]");
+}
+
+/* A condition guards something, and it alone writes nothing. */
+static void test_condition_is_whole(void **state)
+{
+    (void)state;
+    struct made m;
+    make(&m, DRAFT_APPEND_MANY);
+    m.draft.condition.given = true;
+    assert_rejected(&m, PROBLEM_MISSING_FIELD, "condition.fail_if_events_match");
+    make(&m, DRAFT_APPEND_MANY);
+    m.draft.condition.given = m.draft.condition.query_given = true;
+    assert_rejected(&m, PROBLEM_MISSING_FIELD, "condition.fail_if_events_match.items");
+    make(&m, DRAFT_APPEND_MANY);
+    m.draft.condition.given = m.draft.condition.query_given = true;
+    m.draft.condition.after = (uint64_t)INT64_MAX + 1;
+    draft_add_item(&m.draft)->fields =
+        (struct condition_item){.types = &m.append->stream, .type_count = 1};
+    assert_rejected(&m, PROBLEM_INVALID_FIELD, "condition.after");
+    arena_init(&m.arena, 4096, 1u << 20);
+    draft_init(&m.draft, DRAFT_APPEND_MANY, &limits, &m.arena);
+    m.draft.condition.given = true;
+    assert_rejected(&m, PROBLEM_MISSING_FIELD, "appends");
+}
+
+/* The largest condition fits a command, whatever the body's limit is. */
+static void test_condition_is_built(void **state)
+{
+    (void)state;
+    static uint8_t name[EVENT_NAME_MAX];
+    struct bytes names[CONDITION_TYPES_MAX];
+    struct made m;
+    memset(name, 'x', sizeof name);
+    for (size_t i = 0; i < CONDITION_TYPES_MAX; i++) {
+        names[i] = bytes_of(name, sizeof name);
+    }
+    make(&m, DRAFT_APPEND_MANY);
+    m.draft.condition.given = m.draft.condition.query_given = true;
+    for (int i = 0; i < CONDITION_ITEMS_MAX; i++) {
+        draft_add_item(&m.draft)->fields = (struct condition_item){
+            .types = names, .type_count = CONDITION_TYPES_MAX, .tags = names, .tag_count = 32};
+    }
+    assert_null(draft_add_item(&m.draft));
+    struct command *c;
+    assert_true(draft_check(&m.draft));
+    assert_true(draft_build(&m.draft, &c));
+    command_free(c);
+    arena_done(&m.arena);
+}
+
 static void test_counts(void **state)
 {
     (void)state;
@@ -345,6 +435,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_condition),
+        cmocka_unit_test(test_condition_is_whole),
+        cmocka_unit_test(test_condition_is_built),
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_data),
         cmocka_unit_test(test_absent_data_is_null),

@@ -205,6 +205,80 @@ static void test_append_many_and_commands(void **state)
     done(&r);
 }
 
+#define C(members) "{\"condition\":{\"fail_if_events_match\":" members
+#define ITEMS      "condition.fail_if_events_match.items"
+
+static void test_condition(void **state)
+{
+    (void)state;
+    struct read r;
+    const char *text =
+        "{\"append_many\":{\"appends\":[{\"stream\":\"a\",\"events\":[{\"type\":\"A\","
+        "\"tags\":[\"t\"]}]}],\"condition\":{\"fail_if_events_match\":{\"items\":["
+        "{\"types\":[\"A\",\"B\"],\"tags\":[\"x\\u003a1\"]},{\"tags\":[\"x\",\"y\"],"
+        "\"types\":null},{\"types\":[]}]},\"after\":41}}}";
+    read_body(&r, DRAFT_COMMAND, text, strlen(text));
+    assert_true(r.ok);
+    const struct draft_condition *condition = &r.draft.condition;
+    assert_true(condition->given && condition->query_given);
+    assert_int_equal(condition->after, 41);
+    assert_int_equal(condition->n, 3);
+    const struct condition_item *item = &condition->first->fields;
+    assert_int_equal(item->type_count, 2);
+    assert_text(item->types[1], "B");
+    assert_int_equal(item->tag_count, 1);
+    assert_text(item->tags[0], "x:1");
+    item = &condition->first->next->fields;
+    assert_int_equal(item->type_count, 0);
+    assert_int_equal(item->tag_count, 2);
+    assert_text(item->tags[1], "y");
+    assert_int_equal(condition->last->fields.type_count, 0);
+    assert_int_equal(r.draft.appends.first->first->fields.tag_count, 1);
+    done(&r);
+    text = "{\"appends\":[],\"condition\":null}";
+    read_body(&r, DRAFT_APPEND_MANY, text, strlen(text));
+    assert_true(r.ok);
+    assert_false(r.draft.condition.given);
+    done(&r);
+}
+
+/* Each array of names stops at its own limit. */
+static void test_condition_is_bounded(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *list;
+        int max;
+    } lists[] = {{"types", CONDITION_TYPES_MAX}, {"tags", CONDITION_TAGS_MAX}};
+    for (size_t i = 0; i < 2; i++) {
+        for (int n = lists[i].max; n <= lists[i].max + 1; n++) {
+            char text[1024], field[80];
+            snprintf(text, sizeof text, C("{\"items\":[{},{\"%s\":["), lists[i].list);
+            for (int k = 0; k < n; k++) {
+                strcat(text, k == 0 ? "\"n\"" : ",\"n\"");
+            }
+            strcat(text, "]}]}}}");
+            struct read r;
+            read_body(&r, DRAFT_APPEND_MANY, text, strlen(text));
+            assert_int_equal(r.ok, n == lists[i].max);
+            snprintf(field, sizeof field, ITEMS "[1].%s", lists[i].list);
+            assert_string_equal(r.draft.rejection.field, r.ok ? "" : field);
+            done(&r);
+        }
+    }
+    char text[1024] = C("{\"items\":[{}");
+    for (int i = 0; i < CONDITION_ITEMS_MAX; i++) {
+        strcat(text, ",{}");
+    }
+    strcat(text, "]}}}");
+    struct read r;
+    read_body(&r, DRAFT_APPEND_MANY, text, strlen(text));
+    assert_false(r.ok);
+    assert_int_equal(r.draft.rejection.problem, PROBLEM_INVALID_FIELD);
+    assert_string_equal(r.draft.rejection.field, ITEMS);
+    done(&r);
+}
+
 struct bad {
     enum draft_body body;
     const char *text;
@@ -301,7 +375,30 @@ static const struct bad bad_bodies[] = {
     {DRAFT_APPEND_MANY, "{\"checks\":[{\"events\":[]}]}", PROBLEM_UNKNOWN_FIELD,
      "checks[0].events"},
     {DRAFT_APPEND_MANY, "{\"checks\":[\"a\"]}", PROBLEM_INVALID_FIELD, "checks[0]"},
-    {DRAFT_APPEND_MANY, "{\"condition\":{}}", PROBLEM_UNKNOWN_FIELD, "condition"},
+    /* Conditions. */
+    {DRAFT_APPEND_MANY, "{\"condition\":[]}", PROBLEM_INVALID_FIELD, "condition"},
+    {DRAFT_APPEND_MANY, "{\"condition\":{\"items\":[]}}", PROBLEM_UNKNOWN_FIELD, "condition.items"},
+    {DRAFT_APPEND_MANY, "{\"condition\":{\"after\":\"end\"}}", PROBLEM_INVALID_FIELD,
+     "condition.after"},
+    {DRAFT_APPEND_MANY, "{\"condition\":{\"after\":-1}}", PROBLEM_INVALID_FIELD, "condition.after"},
+    {DRAFT_APPEND_MANY, "{\"condition\":{\"after\":1,\"after\":2}}", PROBLEM_INVALID_FIELD,
+     "condition.after"},
+    {DRAFT_APPEND_MANY, C("[]}}"), PROBLEM_INVALID_FIELD, "condition.fail_if_events_match"},
+    {DRAFT_APPEND_MANY, C("{\"types\":[]}}}"), PROBLEM_UNKNOWN_FIELD,
+     "condition.fail_if_events_match.types"},
+    {DRAFT_APPEND_MANY, C("{\"items\":{}}}}"), PROBLEM_INVALID_FIELD, ITEMS},
+    {DRAFT_APPEND_MANY, C("{\"items\":[{},1]}}}"), PROBLEM_INVALID_FIELD, ITEMS "[1]"},
+    {DRAFT_APPEND_MANY, C("{\"items\":[{},{\"stream\":1}]}}}"), PROBLEM_UNKNOWN_FIELD,
+     ITEMS "[1].stream"},
+    {DRAFT_APPEND_MANY, C("{\"items\":[{\"tags\":\"a\"}]}}}"), PROBLEM_INVALID_FIELD,
+     ITEMS "[0].tags"},
+    {DRAFT_APPEND_MANY, C("{\"items\":[{},{\"tags\":[\"a\",2]}]}}}"), PROBLEM_INVALID_FIELD,
+     ITEMS "[1].tags[1]"},
+    {DRAFT_APPEND_MANY, C("{\"items\":[{\"types\":[null]}]}}}"), PROBLEM_INVALID_FIELD,
+     ITEMS "[0].types[0]"},
+    {DRAFT_COMMAND, "{\"append_many\":" C("{\"items\":[7]}}}}"), PROBLEM_INVALID_FIELD,
+     "append_many." ITEMS "[0]"},
+    {DRAFT_COMMAND, "{\"append\":" C("{}}}}"), PROBLEM_UNKNOWN_FIELD, "append.condition"},
     {DRAFT_APPEND_MANY, "{\"appends\":[{\"events\":[{\"type\":2}]}]}", PROBLEM_INVALID_FIELD,
      "appends[0].events[0].type"},
     {DRAFT_COMMAND, "{}", PROBLEM_MISSING_FIELD, "append"},
@@ -452,6 +549,8 @@ int main(void)
         cmocka_unit_test(test_order_and_escaped_keys),
         cmocka_unit_test(test_expectations),
         cmocka_unit_test(test_append_many_and_commands),
+        cmocka_unit_test(test_condition),
+        cmocka_unit_test(test_condition_is_bounded),
         cmocka_unit_test(test_bad_bodies),
         cmocka_unit_test(test_depth),
         cmocka_unit_test(test_tags_are_bounded),
