@@ -192,7 +192,7 @@ static bool read_expected_header(struct http_request *rq, struct draft *d, struc
 static void submit(struct http_request *rq, struct append_request *ar)
 {
     http_suspend(rq, answer, ar);
-    err_t err = writer_submit(ar->app->writer, &ar->job);
+    err_t err = writer_submit_in_turn(ar->app->writer, &ar->job);
     if (err != ERR_OK) {
         ar->submitted = err;
         http_resume(rq);

@@ -2,9 +2,9 @@
  * socket.
  *
  * A turn of a loop: wait for sockets or the eventfd; run the continuations of what was resumed; let
- * libmicrohttpd do what it can; act on deadlines. Everything of a request happens in turns of its
- * loop, so nothing in here needs a lock; other threads only push on `completed` (http_wait.c),
- * count and set flags. */
+ * libmicrohttpd do what it can; tell the application that all has been handled; act on deadlines.
+ * Everything of a request happens in turns of its loop, so nothing in here needs a lock; other
+ * threads only push on `completed` (http_wait.c), count and set flags. */
 #include "server/http_int.h"
 
 #include <errno.h>
@@ -29,6 +29,7 @@ static err_t loop_start(struct http *h, struct http_loop *loop, int listen_fd, s
 static struct MHD_Daemon *daemon_start(struct http_loop *loop, int listen_fd);
 static void *loop_main(void *arg);
 static void loop_turn(struct http_loop *loop);
+static void loop_end_turn(struct http_loop *loop);
 static int loop_wait_ms(struct http_loop *loop);
 static void loop_quiesce(struct http_loop *loop);
 static void loop_end(struct http_loop *loop);
@@ -228,9 +229,22 @@ static void loop_turn(struct http_loop *loop)
     loop->in_run = true;
     MHD_run(loop->daemon);
     loop->in_run = false;
+    loop_end_turn(loop);
     http_conns_expire(loop);
     http_conns_trim(loop);
     http_waits_settle(loop);
+}
+
+static void loop_end_turn(struct http_loop *loop)
+{
+    const struct http_options *o = &loop->http->options;
+    while (loop->suspended_any && o->end_turn != NULL) {
+        loop->suspended_any = false;
+        loop->ending_turn = true;
+        o->end_turn(o->ctx);
+        loop->ending_turn = false;
+        http_waits_complete(loop);
+    }
 }
 
 /* Where nothing is pending libmicrohttpd knows best. Else it always says "at once", since it wants

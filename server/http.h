@@ -61,6 +61,9 @@ struct http_options {
     /* Called when a response has been sent or the connection is gone (then status may be 0); for
      * logs and metrics. May be NULL. */
     void (*done)(struct http_request *rq, unsigned status, uint64_t response_bytes, void *ctx);
+    /* Called on a loop's thread when a turn in which requests were suspended has handled all that
+     * had come. What it resumes is answered at once, without a wake-up. May be NULL. */
+    void (*end_turn)(void *ctx);
     void *ctx;
 };
 

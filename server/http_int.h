@@ -98,7 +98,6 @@ struct http_request {
     http_next_fn next_block;
     void (*stream_free)(void *ctx);
     void *stream_ctx;
-
     enum request_waiting waiting;
     int64_t waiting_since_us;
     struct http_request *wait_prev, *wait_next;
@@ -129,6 +128,8 @@ struct http_loop {
     int64_t now_us; /* read once a turn */
     uint64_t turn;
     bool in_run;           /* inside MHD_run */
+    bool suspended_any;    /* since end_turn was called last */
+    bool ending_turn;      /* inside options.end_turn; its own thread looks at it */
     bool busy;             /* there is more to do than libmicrohttpd's events will tell */
     size_t unsent;         /* replies given to libmicrohttpd in this turn and not completed in it */
     _Atomic bool quiesced; /* calls no handler any more */

@@ -28,6 +28,7 @@ static void list_append(struct request_list *list, struct http_request *rq);
 static void suspend(struct http_request *rq);
 static void complete(struct http_request *rq);
 static bool push(struct http_loop *loop, struct http_request *first, struct http_request *last);
+static bool is_ending_turn(const struct http_loop *loop);
 
 void http_suspend(struct http_request *rq, void (*resumed)(struct http_request *rq, void *ctx),
                   void *ctx)
@@ -35,6 +36,7 @@ void http_suspend(struct http_request *rq, void (*resumed)(struct http_request *
     CHECK(rq->stage == STAGE_HANDLED && rq->status == STATUS_NOT_REPLIED && rq->resumed == NULL);
     rq->resumed = resumed;
     rq->resumed_ctx = ctx;
+    rq->loop->suspended_any = true;
     if (rq->waiting != WAITING_NOT) {
         return; /* again, from its continuation: it still waits as before */
     }
@@ -69,7 +71,7 @@ void http_resume_all(struct http_request **rqs, size_t n)
                 i++;
             }
         }
-        if (push(loop, first, last)) {
+        if (push(loop, first, last) && !is_ending_turn(loop)) {
             http_loop_wake(loop);
         }
     }
@@ -187,4 +189,10 @@ static bool push(struct http_loop *loop, struct http_request *first, struct http
     } while (!atomic_compare_exchange_weak_explicit(&loop->completed, &head, first,
                                                     memory_order_release, memory_order_relaxed));
     return head == NULL;
+}
+
+/* Then this is the loop's own thread, which looks at the stack next. */
+static bool is_ending_turn(const struct http_loop *loop)
+{
+    return pthread_equal(pthread_self(), loop->thread) && loop->ending_turn;
 }

@@ -47,6 +47,14 @@ static void handle(struct http_request *rq, void *ctx)
     }
 }
 
+static void end_turn(void *ctx)
+{
+    struct app *app = ctx;
+    if (atomic_load(&app->ready)) {
+        writer_end_turn(app->writer);
+    }
+}
+
 static const char *method_name(enum http_method method)
 {
     static const char *const names[] = {
@@ -216,6 +224,7 @@ static err_t start_http(const struct config *c, struct app *app, struct err_text
         .handle = handle,
         .refuse = reply_refusal,
         .done = c->log_requests ? log_request : NULL,
+        .end_turn = end_turn,
         .ctx = app,
     };
     return http_start(&options, &app->http, et);

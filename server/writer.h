@@ -1,9 +1,10 @@
 /* writer: the writer's thread: takes the queued commands, commits them in groups, completes their
  * requests; and the applier's thread behind it, which moves the tail into LMDB.
  *
- * Any thread may submit. A lone command is committed at once; while a group is being synced the
- * next one gathers (group commit, as in Redis' AOF and PostgreSQL's commit_delay = 0). The queue is
- * bounded in commands and bytes. */
+ * Any thread may submit. A lone command is committed at once, by the thread that submitted it where
+ * that saves two changes of threads; while a group is being synced the next one gathers (group
+ * commit, as in Redis' AOF and PostgreSQL's commit_delay = 0). The queue is bounded in commands and
+ * bytes. */
 #ifndef DAYBOOK_SERVER_WRITER_H
 #define DAYBOOK_SERVER_WRITER_H
 
@@ -48,6 +49,13 @@ void writer_free(struct writer *w);
 /* ERR_FULL: the queue is full, answer 503 with Retry-After. ERR_CLOSED: stopping. On ERR_OK the job
  * belongs to the writer until its request was resumed. */
 MUST_CHECK err_t writer_submit(struct writer *w, struct writer_job *job);
+
+/* The same for an event loop: a command that is alone in the queue waits for writer_end_turn, which
+ * the loop's thread calls when it has handled all that had come. */
+MUST_CHECK err_t writer_submit_in_turn(struct writer *w, struct writer_job *job);
+/* Commits a command that came alone, on this thread; where commits take long, or more commands have
+ * come since, the writer's thread is woken instead. */
+void writer_end_turn(struct writer *w);
 
 struct writer_stats {
     size_t queue_commands, queue_commands_max;

@@ -197,7 +197,7 @@ static void test_applies_after_the_interval(void **state)
 static void test_full_tail_waits(void **state)
 {
     struct fixture *f = *state;
-    enum { COMMANDS = 300 };
+    enum { COMMANDS = 200 }; /* which the queue holds, and the tail does not */
     static struct waited jobs[COMMANDS];
     start(f, COMMANDS, 1u << 20);
     for (int i = 0; i < COMMANDS; i++) {
@@ -265,6 +265,131 @@ static void test_stop_applies_all_generations(void **state)
     store_close(f->store);
 }
 
+static err_t submit_in_turn(struct fixture *f, struct waited *w, struct command *c)
+{
+    w->job = (struct writer_job){.command = c, .decided = on_decided};
+    sem_init(&w->decided, 0, 0);
+    return writer_submit_in_turn(f->writer, &w->job);
+}
+
+static bool is_decided(struct waited *w)
+{
+    return sem_trywait(&w->decided) == 0;
+}
+
+/* A command that comes alone is committed when the turn ends, by then, whatever the writer's thread
+ * does meanwhile (it may still have been on its way to sleep: then it commits it, soon). */
+static void test_alone_in_turn(void **state)
+{
+    struct fixture *f = *state;
+    enum { ROUNDS_ALONE = 200 };
+    int at_once = 0;
+    start(f, 8, 0);
+    for (uint64_t i = 0; i < ROUNDS_ALONE; i++) {
+        struct waited w;
+        struct command *c = make_command("t", (struct expectation){EXPECT_REVISION, i}, 0);
+        assert_int_equal(submit_in_turn(f, &w, c), ERR_OK);
+        writer_end_turn(f->writer);
+        if (is_decided(&w)) {
+            at_once++;
+        } else {
+            wait_decided(&w);
+        }
+        assert_int_equal(command_verdict(c), VERDICT_COMMITTED);
+        command_free(c);
+    }
+    assert_true(at_once > 0);
+    assert_int_equal(store_position(f->store), ROUNDS_ALONE);
+    stop(f);
+}
+
+/* Two that come in one turn wake the writer's thread without waiting for its end; a turn's end with
+ * nothing queued does nothing; a stop finishes what no turn's end has seen. */
+static void test_turns_and_stop(void **state)
+{
+    struct fixture *f = *state;
+    static struct waited jobs[3];
+    start(f, 8, 0);
+    writer_end_turn(f->writer);
+    for (int i = 0; i < 2; i++) {
+        struct command *c = make_command("t", (struct expectation){EXPECT_ANY, 0}, 0);
+        assert_int_equal(submit_in_turn(f, &jobs[i], c), ERR_OK);
+    }
+    for (int i = 0; i < 2; i++) {
+        wait_decided(&jobs[i]);
+    }
+    struct command *c = make_command("t", (struct expectation){EXPECT_ANY, 0}, 0);
+    assert_int_equal(submit_in_turn(f, &jobs[2], c), ERR_OK);
+    writer_stop(f->writer);
+    assert_true(is_decided(&jobs[2]));
+    writer_end_turn(f->writer);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(command_verdict(jobs[i].job.command), VERDICT_COMMITTED);
+        command_free(jobs[i].job.command);
+    }
+    assert_int_equal(store_position(f->store), 3);
+    writer_free(f->writer);
+    store_close(f->store);
+}
+
+/* Several loops, each with one command a turn: nobody is forgotten, nothing is decided twice. */
+static void *run_loop(void *ctx)
+{
+    struct submitter *s = ctx;
+    char stream[32];
+    snprintf(stream, sizeof stream, "l-%d", s->number);
+    s->ok = true;
+    for (uint64_t i = 0; i < ROUNDS && s->ok; i++) {
+        struct waited w;
+        struct command *c = make_command(stream, (struct expectation){EXPECT_REVISION, i}, 0);
+        s->ok = submit_in_turn(s->fixture, &w, c) == ERR_OK;
+        writer_end_turn(s->fixture->writer);
+        wait_decided(&w);
+        s->ok = s->ok && command_verdict(c) == VERDICT_COMMITTED;
+        command_free(c);
+    }
+    return NULL;
+}
+
+static void test_many_loops(void **state)
+{
+    struct fixture *f = *state;
+    struct submitter loops[SUBMITTERS];
+    start(f, 1000, 0);
+    for (int i = 0; i < SUBMITTERS; i++) {
+        loops[i] = (struct submitter){.fixture = f, .number = i};
+        assert_int_equal(pthread_create(&loops[i].thread, NULL, run_loop, &loops[i]), 0);
+    }
+    for (int i = 0; i < SUBMITTERS; i++) {
+        pthread_join(loops[i].thread, NULL);
+        assert_true(loops[i].ok);
+    }
+    assert_int_equal(store_position(f->store), SUBMITTERS * ROUNDS);
+    stop(f);
+}
+
+/* A full tail does not hold a loop up: the command goes to the writer's thread, which waits for
+ * room. */
+static void test_full_tail_in_turn(void **state)
+{
+    struct fixture *f = *state;
+    enum { COMMANDS = 100 };
+    static struct waited jobs[COMMANDS];
+    start(f, COMMANDS, 1u << 20);
+    for (int i = 0; i < COMMANDS; i++) {
+        struct command *c = make_command("big", (struct expectation){EXPECT_ANY, 0}, 1u << 16);
+        assert_int_equal(submit_in_turn(f, &jobs[i], c), ERR_OK);
+        writer_end_turn(f->writer);
+    }
+    for (int i = 0; i < COMMANDS; i++) {
+        wait_decided(&jobs[i]);
+        assert_int_equal(command_verdict(jobs[i].job.command), VERDICT_COMMITTED);
+        command_free(jobs[i].job.command);
+    }
+    assert_int_equal(store_position(f->store), COMMANDS);
+    stop(f);
+}
+
 /* After a failed write nothing is written any more: the failure is told once, all that come later
  * are refused. */
 static void test_failed_commit_stops(void **state)
@@ -294,6 +419,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_full_tail_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_queue_limit_and_stop, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stop_applies_all_generations, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_alone_in_turn, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_turns_and_stop, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_many_loops, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_full_tail_in_turn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_failed_commit_stops, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
