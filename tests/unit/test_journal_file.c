@@ -330,6 +330,36 @@ static void test_journal_file_damage_in_the_middle(void **state)
     test_dir_remove(&dir);
 }
 
+/* A journal that ends before what the store has was damaged at its end, or lost: refused, whether
+ * its last group is unreadable or all its segments are gone. One whose segments are all empty is
+ * what a trim leaves. */
+static void test_journal_file_must_reach_the_store(void **state)
+{
+    (void)state;
+    struct test_dir dir;
+    struct journal *j;
+    struct delivered d;
+    char path[TEST_PATH_MAX];
+    struct journal_file_options options;
+    test_dir_make(&dir);
+    options = options_of(&dir);
+    assert_int_equal(open_after(&options, 3, &j, &d), ERR_CORRUPT); /* no segment at all */
+    assert_int_equal(open_journal(&dir, &j, &d), ERR_OK);
+    close_journal(j);
+    assert_int_equal(open_after(&options, 3, &j, &d), ERR_OK); /* an empty segment */
+    append_groups(j, 4, 6, 168);
+    close_journal(j);
+    assert_int_equal(open_after(&options, 6, &j, &d), ERR_OK);
+    close_journal(j);
+    assert_int_equal(open_after(&options, 7, &j, &d), ERR_CORRUPT);
+    uint64_t third = JOURNAL_SEGMENT_HEADER_BYTES + 2 * (JOURNAL_GROUP_HEADER_BYTES + 168);
+    test_file_flip(segment_path(&dir, 0, path), third + 100, 1);
+    assert_int_equal(open_after(&options, 6, &j, &d), ERR_CORRUPT);
+    assert_int_equal(open_after(&options, 5, &j, &d), ERR_OK);
+    close_journal(j);
+    test_dir_remove(&dir);
+}
+
 /* A damaged segment header, another version, another store's segment, a cut file, a missing
  * segment: each is an error of its own kind, with words. */
 static void test_journal_file_bad_segments(void **state)
@@ -477,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_journal_file_torn_last_group),
         cmocka_unit_test(test_journal_file_torn_first_group_of_a_segment),
         cmocka_unit_test(test_journal_file_damage_in_the_middle),
+        cmocka_unit_test(test_journal_file_must_reach_the_store),
         cmocka_unit_test(test_journal_file_bad_segments),
         cmocka_unit_test(test_journal_file_segment_size_changes),
         cmocka_unit_test(test_journal_file_disk_full),

@@ -2,6 +2,9 @@
 #include "storage/kv.h"
 
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "storage/base/fault.h"
 #include "tests/unit/support.h"
@@ -205,6 +208,38 @@ static void test_kv_open_errors(void **state)
     test_dir_remove(&dir);
 }
 
+/* Where the address space has no room for the map that is asked for, a smaller one does. In a
+ * child, because the limit is its process's for good; a sanitizer's own mappings are over any such
+ * limit. */
+static void test_kv_open_limited_address_space(void **state)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    (void)state;
+    skip();
+#else
+    struct fixture *f = *state;
+    struct test_dir dir;
+    (void)f;
+    test_dir_make(&dir);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        const struct rlimit limit = {(rlim_t)64 << 30, (rlim_t)64 << 30};
+        struct kv *kv;
+        bool ok = setrlimit(RLIMIT_AS, &limit) == 0 &&
+                  kv_open(dir.path, (uint64_t)1 << 40, false, &kv, NULL) == ERR_OK;
+        if (ok) {
+            kv_close(kv);
+        }
+        _exit(ok ? 0 : 1);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    test_dir_remove(&dir);
+#endif
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -215,6 +250,7 @@ int main(void)
         TEST(test_kv_append_and_clear),
         TEST(test_kv_commit_faults),
         TEST(test_kv_open_errors),
+        TEST(test_kv_open_limited_address_space),
         cmocka_unit_test(test_kv_put_map_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
