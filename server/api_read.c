@@ -24,6 +24,7 @@ struct read_options {
     struct query_number after, before, limit;
     bool backward, system;
     struct query_names types, categories, prefixes, tags;
+    struct query_time since, until;
 };
 
 /* One read on its way. */
@@ -92,6 +93,7 @@ static bool read_options(struct http_request *rq, bool of_stream, struct read_op
 {
     o->after = o->before = o->limit = (struct query_number){0};
     o->backward = o->system = false;
+    o->since = o->until = (struct query_time){0};
     o->types.n = o->categories.n = o->prefixes.n = o->tags.n = 0;
     const struct query_parameter parameters[] = {
         {"after", QUERY_NUMBER_OR_END, &o->after},
@@ -100,6 +102,8 @@ static bool read_options(struct http_request *rq, bool of_stream, struct read_op
         {"limit", QUERY_POSITIVE, &o->limit},
         {"system", QUERY_FLAG, &o->system},
         {"type", QUERY_NAMES, &o->types},
+        {"since", QUERY_TIME, &o->since},
+        {"until", QUERY_TIME, &o->until},
         /* Of the log only: a stream's reads end here. */
         {of_stream ? NULL : "category", QUERY_NAMES, &o->categories},
         {"prefix", QUERY_NAMES, &o->prefixes},
@@ -133,6 +137,13 @@ static bool check_options(struct http_request *rq, const struct reader *r,
     return true;
 }
 
+/* For the store 0 is no bound. No event is from before 1970: then `since` bounds nothing, and
+ * `until` lets nothing through. */
+static int64_t time_bound(const struct query_time *t, int64_t before_1970)
+{
+    return !t->given ? 0 : t->us > 0 ? t->us : before_1970;
+}
+
 static void set_query(struct reader *r, const struct read_options *o, struct bytes stream)
 {
     r->query = (struct store_query){
@@ -147,6 +158,8 @@ static void set_query(struct reader *r, const struct read_options *o, struct byt
                    .prefix_count = o->prefixes.n,
                    .tags = o->tags.items,
                    .tag_count = o->tags.n,
+                   .since_us = time_bound(&o->since, 0),
+                   .until_us = time_bound(&o->until, 1),
                    .system = o->system || event_name_is_system(stream)},
     };
     size_t unlimited = r->encoding == ENCODING_JSON ? r->app->limits.page_events_default : SIZE_MAX;

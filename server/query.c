@@ -2,6 +2,8 @@
  * default. */
 #include "server/query.h"
 
+#include "storage/base/timestamp.h"
+
 #include <stdio.h>
 
 #define SHOWN_NAME_MAX 64
@@ -12,6 +14,7 @@ static bool parse_choice(struct bytes value, const char *no, const char *yes, bo
                          char detail[QUERY_DETAIL_MAX]);
 static bool parse_name(struct bytes value, struct bytes *ret, char detail[QUERY_DETAIL_MAX]);
 static bool add_name(struct query_names *names, struct bytes value, char detail[QUERY_DETAIL_MAX]);
+static bool parse_time(struct bytes value, struct query_time *ret, char detail[QUERY_DETAIL_MAX]);
 static bool reject(struct http_request *rq, struct bytes name, const char *detail);
 
 bool query_read(struct http_request *rq, const struct query_parameter *parameters)
@@ -66,6 +69,8 @@ bool query_parse(enum query_kind kind, struct bytes value, void *ret, char detai
         return parse_name(value, ret, detail);
     case QUERY_NAMES:
         return add_name(ret, value, detail);
+    case QUERY_TIME:
+        return parse_time(value, ret, detail);
     }
     return false;
 }
@@ -123,6 +128,19 @@ static bool parse_name(struct bytes value, struct bytes *ret, char detail[QUERY_
     }
     *ret = value;
     return true;
+}
+
+/* A '+' that is not percent-encoded is a blank in a query. */
+static bool parse_time(struct bytes value, struct query_time *ret, char detail[QUERY_DETAIL_MAX])
+{
+    ret->given = true;
+    if (timestamp_parse(value, &ret->us) == ERR_OK) {
+        return true;
+    }
+    bool has_blank = value.n > 0 && memchr(value.p, ' ', value.n) != NULL;
+    snprintf(detail, QUERY_DETAIL_MAX, "must be an RFC 3339 time such as 2026-01-01T00:00:00Z%s",
+             has_blank ? "; write + as %2B" : "");
+    return false;
 }
 
 static bool add_name(struct query_names *names, struct bytes value, char detail[QUERY_DETAIL_MAX])

@@ -17,12 +17,18 @@ enum query_kind {
     QUERY_DIRECTION,     /* "forward" or "backward": bool, true is backward */
     QUERY_NAME,          /* struct bytes */
     QUERY_NAMES,         /* repeatable: struct query_names */
+    QUERY_TIME,          /* RFC 3339: struct query_time */
 };
 
 struct query_number {
     bool given;
     bool end; /* "end"; value is 0 */
     uint64_t value;
+};
+
+struct query_time {
+    bool given;
+    int64_t us; /* since 1970 */
 };
 
 struct query_names {

@@ -7,6 +7,7 @@
 static bool has(const struct bytes *names, size_t n, struct bytes name);
 static bool has_prefix_of(const struct bytes *prefixes, size_t n, struct bytes name);
 static bool has_tag_of(const struct bytes *tags, size_t n, const struct event *e);
+static bool has_all_tags_of(const struct store_filter *f, const struct event *e);
 
 bool store_filter_matches(const struct store_filter *f, const struct event *e)
 {
@@ -16,7 +17,9 @@ bool store_filter_matches(const struct store_filter *f, const struct event *e)
            (f->category_count == 0 ||
             has(f->categories, f->category_count, event_category(e->stream))) &&
            (f->prefix_count == 0 || has_prefix_of(f->prefixes, f->prefix_count, e->stream)) &&
-           (f->tag_count == 0 || has_tag_of(f->tags, f->tag_count, e));
+           (f->tag_count == 0 || has_tag_of(f->tags, f->tag_count, e)) && has_all_tags_of(f, e) &&
+           (f->since_us == 0 || e->time_us >= f->since_us) &&
+           (f->until_us == 0 || e->time_us < f->until_us);
 }
 
 static bool has(const struct bytes *names, size_t n, struct bytes name)
@@ -49,9 +52,19 @@ static bool has_tag_of(const struct bytes *tags, size_t n, const struct event *e
     return false;
 }
 
+static bool has_all_tags_of(const struct store_filter *f, const struct event *e)
+{
+    for (size_t i = 0; i < f->all_tag_count; i++) {
+        if (!has(e->tags, e->tag_count, f->all_tags[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- one block for the query and its names ---- */
 
-#define LISTS 4
+#define LISTS 5
 
 struct name_list {
     const struct bytes **items;
@@ -64,6 +77,7 @@ static void lists_of(struct store_filter *f, struct name_list ret[LISTS])
     ret[1] = (struct name_list){&f->categories, f->category_count};
     ret[2] = (struct name_list){&f->prefixes, f->prefix_count};
     ret[3] = (struct name_list){&f->tags, f->tag_count};
+    ret[4] = (struct name_list){&f->all_tags, f->all_tag_count};
 }
 
 static struct bytes copy_text(uint8_t **to, struct bytes text)
@@ -115,6 +129,8 @@ void store_query_put_key(const struct store_query *q, struct buf *b)
     struct name_list lists[LISTS];
     lists_of(&f, lists);
     buf_put_byte(b, (uint8_t)(q->backward | f.system << 1));
+    buf_put_varint(b, (uint64_t)f.since_us);
+    buf_put_varint(b, (uint64_t)f.until_us);
     buf_put_varint(b, q->stream.n);
     buf_put(b, q->stream);
     for (size_t l = 0; l < LISTS; l++) {

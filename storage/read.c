@@ -8,8 +8,8 @@
 #include <stdlib.h>
 
 #include "storage/base/check.h"
+#include "storage/range.h"
 #include "storage/record.h"
-#include "storage/source.h"
 
 /* How many records that do not match one call may look at before it gives the thread back. */
 #define SKIPPED_MAX 20000
@@ -27,6 +27,7 @@ struct store_read {
     struct store_view *view;
     struct store_query query;
     uint64_t place;
+    uint64_t first, last; /* the numbers in which there can be something */
     bool started, ended;
     struct source *stream; /* of a stream read */
     struct dimension dimensions[DIMENSIONS_MAX];
@@ -269,6 +270,34 @@ static err_t open_stream(struct store_read *r)
     return err;
 }
 
+static uint64_t last_number(const struct store_read *r)
+{
+    return r->stream != NULL ? source_count(r->stream) : r->view->tail.position;
+}
+
+/* Numbers that the query's place excludes are not searched. */
+static err_t set_range(struct store_read *r)
+{
+    const struct store_query *q = &r->query;
+    uint64_t low = q->backward || q->from == UINT64_MAX ? 1 : q->from + 1;
+    uint64_t high = last_number(r);
+    if (q->backward && q->from > 0 && q->from <= high) {
+        high = q->from - 1;
+    }
+    r->first = 1;
+    r->last = high;
+    err_t err = ERR_OK;
+    if (q->filter.since_us > 0) {
+        err = range_find(r->view, r->stream, low, high, q->filter.since_us, &r->first);
+    }
+    if (err == ERR_OK && q->filter.until_us > 0) {
+        low = low > r->first ? low : r->first;
+        err = range_find(r->view, r->stream, low, high, q->filter.until_us, &r->last);
+        r->last--;
+    }
+    return err;
+}
+
 err_t store_read_open(struct store_view *v, const struct store_query *q, struct store_read **ret)
 {
     struct store_read *r = calloc(1, sizeof *r);
@@ -279,6 +308,9 @@ err_t store_read_open(struct store_view *v, const struct store_query *q, struct 
     r->query = *q;
     r->place = q->from;
     err_t err = q->stream.n > 0 ? open_stream(r) : open_dimensions(r);
+    if (err == ERR_OK) {
+        err = set_range(r);
+    }
     if (err != ERR_OK) {
         store_read_close(r);
         return err;
@@ -309,11 +341,6 @@ uint64_t store_read_place(const struct store_read *r)
 
 /* ---- moving ---- */
 
-static uint64_t last_number(const struct store_read *r)
-{
-    return r->stream != NULL ? source_count(r->stream) : r->view->tail.position;
-}
-
 static err_t at_end(struct store_read *r)
 {
     r->ended = true;
@@ -328,14 +355,13 @@ static err_t at_end(struct store_read *r)
 /* The number (revision or position) to look at next; 0: there is none. */
 static uint64_t next_number(const struct store_read *r)
 {
-    uint64_t last = last_number(r);
+    uint64_t next;
     if (!r->query.backward) {
-        return r->place < last ? r->place + 1 : 0;
+        next = r->place < r->first ? r->first : r->place + 1;
+        return next <= r->last ? next : 0;
     }
-    if (r->place == 0 || r->place > last + 1) {
-        return last;
-    }
-    return r->place - 1;
+    next = r->place == 0 || r->place > r->last + 1 ? r->last : r->place - 1;
+    return next >= r->first ? next : 0;
 }
 
 /* Moves all dimensions to the first position at or after `position` that they have in common. */
@@ -356,7 +382,7 @@ static err_t leapfrog(struct store_read *r, uint64_t position, uint64_t *ret)
         position = found;
     }
     *ret = position;
-    return ERR_OK;
+    return position < r->first || position > r->last ? ERR_END : ERR_OK;
 }
 
 /* The position of the next candidate; sets the place to its number. */

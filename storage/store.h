@@ -91,7 +91,8 @@ uint64_t store_view_position(const struct store_view *v);
 struct store_filter {
     const struct bytes *types, *categories, *prefixes, *tags, *all_tags;
     size_t type_count, category_count, prefix_count, tag_count, all_tag_count;
-    bool system; /* include events whose stream or type starts with '$' */
+    int64_t since_us, until_us; /* only events with since <= time < until; 0: no such bound */
+    bool system;                /* include events whose stream or type starts with '$' */
 };
 
 struct store_query {
@@ -99,7 +100,7 @@ struct store_query {
     bool backward;
     uint64_t from; /* forward: only after this revision (stream) or position (log). backward: only
                       before it, 0: from the newest */
-    struct store_filter filter; /* for a stream: types only */
+    struct store_filter filter; /* for a stream: types and times only */
 };
 
 /* A copy of the query and its names in one block: free() it. ERR_MEMORY. */

@@ -302,7 +302,8 @@ bool model_matches(const struct model *m, uint64_t position, const struct store_
     return is_in(model_type(e->type, type_text), f->types, f->type_count) &&
            is_in(event_category(stream), f->categories, f->category_count) &&
            has_prefix(stream, f->prefixes, f->prefix_count) &&
-           has_tag(e->tags, f->tags, f->tag_count);
+           has_tag(e->tags, f->tags, f->tag_count) && e->time_us >= f->since_us &&
+           (f->until_us == 0 || e->time_us < f->until_us);
 }
 
 uint64_t model_head(const struct model *m, unsigned stream, uint64_t position)

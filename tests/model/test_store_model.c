@@ -162,6 +162,12 @@ static void compare_log(struct run *r, struct store_view *v, const struct store_
     store_read_close(read);
 }
 
+/* 0: no bound. */
+static int64_t random_time(struct run *r)
+{
+    return chance(r, 70) ? 0 : r->now_us - (int64_t)below(r, (uint64_t)r->model.n * 600 + 1000);
+}
+
 static void op_read_log(struct run *r)
 {
     bool own;
@@ -180,7 +186,9 @@ static void op_read_log(struct run *r)
                                        .prefixes = prefixes.items,
                                        .prefix_count = prefixes.n,
                                        .tags = tags.items,
-                                       .tag_count = tags.n}};
+                                       .tag_count = tags.n,
+                                       .since_us = random_time(r),
+                                       .until_us = random_time(r)}};
     bool empty = false; /* the empty category is no name */
     for (size_t i = 0; i < categories.n; i++) {
         empty = empty || categories.items[i].n == 0;

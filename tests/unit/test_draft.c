@@ -417,6 +417,15 @@ static void test_query_values(void **state)
     assert_false(query_parse(QUERY_NAME, BYTES_LITERAL(""), &name, detail));
     struct query_names names = {.n = STORE_FILTER_MAX};
     assert_false(query_parse(QUERY_NAMES, BYTES_LITERAL("a"), &names, detail));
+    struct query_time time = {0};
+    assert_false(query_parse(QUERY_TIME, BYTES_LITERAL("2026-01-01"), &time, detail));
+    assert_null(strstr(detail, "%2B"));
+    assert_false(
+        query_parse(QUERY_TIME, BYTES_LITERAL("2026-01-01T00:00:00 01:00"), &time, detail));
+    assert_non_null(strstr(detail, "%2B"));
+    assert_true(
+        query_parse(QUERY_TIME, BYTES_LITERAL("1970-01-01T01:00:00.5+01:00"), &time, detail));
+    assert_true(time.given && time.us == 500000);
 }
 
 static void test_etag_lists(void **state)

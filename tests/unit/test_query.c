@@ -57,6 +57,25 @@ static void test_query_filter_prefixes_and_system(void **state)
     assert_true(matches(&all, "$streams", "$A"));
 }
 
+/* Times are half-open, and an event must have all of all_tags. */
+static void test_query_filter_times_and_all_tags(void **state)
+{
+    (void)state;
+    struct bytes tags[] = {BYTES_LITERAL("a"), BYTES_LITERAL("b"), BYTES_LITERAL("c")};
+    struct event e = {.stream = BYTES_LITERAL("s"), .type = BYTES_LITERAL("T"), .time_us = 10};
+    e.tags[0] = tags[1];
+    e.tags[1] = tags[0];
+    e.tag_count = 2;
+    assert_true(store_filter_matches(&(struct store_filter){.since_us = 10}, &e));
+    assert_false(store_filter_matches(&(struct store_filter){.since_us = 11}, &e));
+    assert_true(store_filter_matches(&(struct store_filter){.until_us = 11}, &e));
+    assert_false(store_filter_matches(&(struct store_filter){.until_us = 10}, &e));
+    assert_true(
+        store_filter_matches(&(struct store_filter){.all_tags = tags, .all_tag_count = 2}, &e));
+    assert_false(
+        store_filter_matches(&(struct store_filter){.all_tags = tags, .all_tag_count = 3}, &e));
+}
+
 /* Equal keys exactly where the same is asked for; `from` does not count. */
 static void test_query_keys(void **state)
 {
@@ -74,6 +93,9 @@ static void test_query_keys(void **state)
         {.filter = {.categories = both, .category_count = 1}},
         {.filter = {.prefixes = both, .prefix_count = 1}},
         {.filter = {.tags = both, .tag_count = 1}},
+        {.filter = {.all_tags = both, .all_tag_count = 1}},
+        {.filter.since_us = 5},
+        {.filter.until_us = 5},
     };
     size_t n = sizeof queries / sizeof *queries;
     for (size_t i = 0; i < n; i++) {
@@ -99,6 +121,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_query_filter_lists),
         cmocka_unit_test(test_query_filter_prefixes_and_system),
+        cmocka_unit_test(test_query_filter_times_and_all_tags),
         cmocka_unit_test(test_query_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

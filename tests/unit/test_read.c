@@ -22,6 +22,8 @@ struct row {
     char stream[24];
     const char *type;
     unsigned tags;
+    int64_t time_us;
+    uint64_t revision;
 };
 
 struct fixture {
@@ -44,6 +46,21 @@ static void make_row(struct row *row, uint64_t *random)
     row->tags = (unsigned)test_below(random, 8);
 }
 
+/* Many events have the same time, and now and then there is a gap. */
+static void date_row(struct fixture *f, uint64_t p, uint64_t *random)
+{
+    static const int64_t STEPS[] = {0, 0, 0, 0, 1, 1, 5, 1000000};
+    int64_t before = p == 1 ? TEST_TIME_US : f->rows[p - 1].time_us;
+    f->rows[p].time_us = before + STEPS[test_below(random, 8)];
+    f->rows[p].revision = 1;
+    for (uint64_t i = p - 1; i > 0; i--) {
+        if (strcmp(f->rows[i].stream, f->rows[p].stream) == 0) {
+            f->rows[p].revision = f->rows[i].revision + 1;
+            break;
+        }
+    }
+}
+
 static void put_row(struct store *s, const struct row *row)
 {
     char tags[32] = "";
@@ -56,7 +73,8 @@ static void put_row(struct store *s, const struct row *row)
     struct command *c = test_command();
     test_add_append(c, row->stream, TEST_ANY);
     test_add_tagged(c, 0, row->type, tags);
-    assert_int_equal(test_commit(s, c), VERDICT_COMMITTED);
+    test_commit_group(s, &c, 1, row->time_us);
+    assert_int_equal(command_verdict(c), VERDICT_COMMITTED);
     command_free(c);
 }
 
@@ -71,6 +89,7 @@ static int set_up(void **state)
     f.store = test_open_with(&options);
     for (uint64_t p = 1; p <= EVENTS; p++) {
         make_row(&f.rows[p], &random);
+        date_row(&f, p, &random);
         put_row(f.store, &f.rows[p]);
         if (p == EVENTS / 3) {
             test_apply_all(f.store);
@@ -128,7 +147,8 @@ static bool passes(const struct row *row, const struct store_filter *f)
     return any_equal(f->types, f->type_count, bytes_of_string(row->type)) &&
            any_equal(f->categories, f->category_count, event_category(stream)) &&
            any_prefix(f->prefixes, f->prefix_count, stream) &&
-           any_tag(f->tags, f->tag_count, row->tags);
+           any_tag(f->tags, f->tag_count, row->tags) && row->time_us >= f->since_us &&
+           (f->until_us == 0 || row->time_us < f->until_us);
 }
 
 /* Reads it all, in portions where the read says so, and compares with the walk. */
@@ -217,6 +237,208 @@ static void test_store_read_next_combined_filters(void **state)
     }
 }
 
+/* ---- times ---- */
+
+/* Times at, before, behind and between the events'. */
+static int64_t pick_time(const struct fixture *f, uint64_t *random)
+{
+    switch (test_below(random, 6)) {
+    case 0:
+        return 0;
+    case 1:
+        return f->rows[1].time_us - (int64_t)test_below(random, 3);
+    case 2:
+        return f->rows[EVENTS].time_us + (int64_t)test_below(random, 3);
+    default:
+        return f->rows[1 + test_below(random, EVENTS)].time_us + (int64_t)test_below(random, 3) - 1;
+    }
+}
+
+/* Times are bounds, with and without other filters, from any place and in both directions. */
+static void test_store_read_next_times(void **state)
+{
+    const struct fixture *f = *state;
+    uint64_t random = test_seed();
+    for (int i = 0; i < 400; i++) {
+        struct bytes types[ITEMS_MAX], tags[ITEMS_MAX];
+        struct store_filter filter = {.types = types,
+                                      .tags = tags,
+                                      .since_us = pick_time(f, &random),
+                                      .until_us = pick_time(f, &random)};
+        filter.type_count = i % 2 == 0 ? 0 : pick(types, TYPES, 4, &random);
+        filter.tag_count = i % 4 < 2 ? 0 : pick(tags, TAGS, 3, &random);
+        compare_both_ways(f, &filter, &random);
+    }
+}
+
+/* Positions of the stream's events that a query gives, in its order. */
+static size_t walk_stream(const struct fixture *f, const char *stream, const struct store_query *q,
+                          uint64_t ret[EVENTS])
+{
+    size_t n = 0;
+    for (uint64_t i = 1; i <= EVENTS; i++) {
+        uint64_t p = q->backward ? EVENTS + 1 - i : i;
+        const struct row *row = &f->rows[p];
+        bool there =
+            q->backward ? q->from == 0 || row->revision < q->from : row->revision > q->from;
+        if (there && strcmp(row->stream, stream) == 0 && passes(row, &q->filter)) {
+            ret[n++] = p;
+        }
+    }
+    return n;
+}
+
+/* The same for a stream, whose type filter is looked up in its records. */
+static void test_store_read_next_times_of_a_stream(void **state)
+{
+    static const char *const STREAMS[] = {"order", "-x", "order-7", "order-42"};
+    static uint64_t wanted[EVENTS];
+    const struct fixture *f = *state;
+    uint64_t random = test_seed();
+    struct store_view *v;
+    assert_int_equal(store_view_open(f->store, &v), ERR_OK);
+    for (int i = 0; i < 400; i++) {
+        const char *stream = STREAMS[i % 4];
+        struct bytes types[ITEMS_MAX];
+        struct store_query q = {.stream = bytes_of_string(stream),
+                                .backward = test_below(&random, 2) == 0,
+                                .from = test_below(&random, 3) == 0 ? 0 : test_below(&random, 140),
+                                .filter = {.types = types,
+                                           .since_us = pick_time(f, &random),
+                                           .until_us = pick_time(f, &random)}};
+        q.filter.type_count = pick(types, TYPES, 4, &random);
+        size_t n = walk_stream(f, stream, &q, wanted);
+        struct store_read *read;
+        struct store_record record;
+        assert_int_equal(store_read_open(v, &q, &read), ERR_OK);
+        for (size_t k = 0; k < n; k++) {
+            assert_int_equal(store_read_next(read, &record), ERR_OK);
+            assert_int_equal(record.position, wanted[k]);
+            assert_int_equal(store_read_place(read), f->rows[wanted[k]].revision);
+        }
+        assert_int_equal(store_read_next(read, &record), ERR_END);
+        store_read_close(read);
+    }
+    store_view_close(v);
+}
+
+/* An event must have every one of all_tags. */
+static void test_store_read_next_all_tags(void **state)
+{
+    const struct fixture *f = *state;
+    struct bytes tags[] = {bytes_of_string(TAGS[0]), bytes_of_string(TAGS[2]),
+                           BYTES_LITERAL("none")};
+    for (size_t n = 1; n <= 3; n++) {
+        struct store_view *v;
+        struct store_read *read;
+        struct store_record record;
+        struct store_query q = {.filter = {.all_tags = tags, .all_tag_count = n}};
+        assert_int_equal(store_view_open(f->store, &v), ERR_OK);
+        assert_int_equal(store_read_open(v, &q, &read), ERR_OK);
+        for (uint64_t p = 1; p <= EVENTS; p++) {
+            if (n < 3 && (f->rows[p].tags & 1) != 0 && (n == 1 || (f->rows[p].tags & 4) != 0)) {
+                assert_int_equal(store_read_next(read, &record), ERR_OK);
+                assert_int_equal(record.position, p);
+            }
+        }
+        assert_int_equal(store_read_next(read, &record), ERR_END);
+        store_read_close(read);
+        store_view_close(v);
+    }
+}
+
+/* ---- what a read looks at ---- */
+
+#define MANY       100000
+#define MANY_GROUP 250
+
+/* 100 events of a rare type among 100,000: 50 at the start, 50 at the end. */
+static void put_many(struct store *s)
+{
+    for (int i = 0; i < MANY; i += MANY_GROUP) {
+        struct command *c = test_command();
+        char stream[24];
+        snprintf(stream, sizeof stream, "order-%d", i);
+        test_add_append(c, stream, TEST_ANY);
+        for (int k = i; k < i + MANY_GROUP; k++) {
+            test_add_tagged(c, 0, k < 50 || k >= MANY - 50 ? "Rare" : "Common", "huge");
+        }
+        test_commit_group(s, &c, 1, TEST_TIME_US + i);
+        assert_int_equal(command_verdict(c), VERDICT_COMMITTED);
+        command_free(c);
+    }
+}
+
+/* Reads it all and gives the number of records; no call may have looked at SKIPPED_MAX (20,000). */
+static uint64_t count_without_portions(struct store_view *v, const struct store_query *q)
+{
+    struct store_read *read;
+    struct store_record record;
+    uint64_t n = 0;
+    err_t err = store_read_open(v, q, &read);
+    assert_int_equal(err, ERR_OK);
+    while ((err = store_read_next(read, &record)) == ERR_OK) {
+        n++;
+    }
+    assert_int_equal(err, ERR_END); /* ERR_FULL: it has walked over what does not match */
+    store_read_close(read);
+    return n;
+}
+
+/* A rare type is found without a walk over the log, whatever stands beside it in the filter, from
+ * either end. Without the rare type the same filters have to look at everything. */
+static void test_store_read_next_does_not_scan(void **state)
+{
+    struct test_dir dir;
+    struct store_view *v;
+    struct bytes rare = BYTES_LITERAL("Rare"), category = BYTES_LITERAL("order");
+    struct bytes prefix = BYTES_LITERAL("order-"), letter = BYTES_LITERAL("o");
+    struct bytes tag = BYTES_LITERAL("huge");
+    int64_t late = TEST_TIME_US + MANY / 2;
+    const struct store_filter filters[] = {
+        {0},
+        {.categories = &category, .category_count = 1},
+        {.prefixes = &prefix, .prefix_count = 1}, /* of more streams than a filter takes */
+        {.prefixes = &letter, .prefix_count = 1},
+        {.tags = &tag, .tag_count = 1},
+        {.all_tags = &tag, .all_tag_count = 1},
+        {.since_us = late},
+        {.until_us = late},
+        {.categories = &category,
+         .category_count = 1,
+         .tags = &tag,
+         .tag_count = 1,
+         .prefixes = &prefix,
+         .prefix_count = 1,
+         .since_us = late,
+         .until_us = late + MANY},
+    };
+    (void)state;
+    test_dir_make(&dir);
+    struct store *s = test_open(&dir);
+    put_many(s);
+    assert_int_equal(store_view_open(s, &v), ERR_OK);
+    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++) {
+        for (int backward = 0; backward < 2; backward++) {
+            struct store_query q = {.backward = backward == 1, .filter = filters[i]};
+            q.filter.types = &rare;
+            q.filter.type_count = 1;
+            bool bounded = q.filter.since_us + q.filter.until_us != 0;
+            assert_int_equal(count_without_portions(v, &q), bounded ? 50 : 100);
+        }
+    }
+    /* The start of a time is found, not walked to; so in a stream. */
+    struct store_query q = {.filter = {.since_us = TEST_TIME_US + MANY - MANY_GROUP}};
+    assert_int_equal(count_without_portions(v, &q), MANY_GROUP);
+    q.stream = BYTES_LITERAL("order-500");
+    q.filter.since_us = 0;
+    q.filter.until_us = TEST_TIME_US + 500;
+    assert_int_equal(count_without_portions(v, &q), 0);
+    store_view_close(v);
+    store_close(s);
+    test_dir_remove(&dir);
+}
+
 /* A read that goes on from its place gives the rest, nothing twice. */
 static void test_store_read_place_resumes(void **state)
 {
@@ -300,6 +522,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_store_read_next_single_filters),
         cmocka_unit_test(test_store_read_next_combined_filters),
+        cmocka_unit_test(test_store_read_next_times),
+        cmocka_unit_test(test_store_read_next_times_of_a_stream),
+        cmocka_unit_test(test_store_read_next_all_tags),
+        cmocka_unit_test(test_store_read_next_does_not_scan),
         cmocka_unit_test(test_store_read_place_resumes),
         cmocka_unit_test(test_store_get_missing),
         cmocka_unit_test(test_store_view_is_a_snapshot),
