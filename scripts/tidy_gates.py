@@ -72,7 +72,7 @@ MAY_INCLUDE = {
 FENCES = [
     ("lmdb.h", ["storage/kv_lmdb.c"]),
     ("microhttpd.h", ["server/http*"]),
-    ("sqlite3.h", ["projections/table.c"]),
+    ("sqlite3.h", ["projections/sql.c"]),
     ("lua*.h", ["projections/document.c"]),
     ("lauxlib.h", ["projections/document.c"]),
     ("yajl/*", ["server/json*", "clients/*"]),

@@ -43,18 +43,19 @@ static err_t grow(struct arena *a, void **items, size_t n, size_t *cap, size_t s
     return ERR_OK;
 }
 
-static err_t copy_name(struct command *c, struct bytes stream, struct bytes *ret)
+static err_t copy_name(struct command *c, struct bytes stream, bool system, struct bytes *ret)
 {
-    if (!event_name_is_valid(stream) || event_name_is_system(stream)) {
+    if (!event_name_is_valid(stream) || event_name_is_system(stream) != system) {
         return ERR_INVALID;
     }
     return arena_copy(&c->arena, stream, ret);
 }
 
-err_t command_add_append(struct command *c, struct bytes stream, struct expectation expected)
+static err_t add_append(struct command *c, struct bytes stream, struct expectation expected,
+                        bool system)
 {
     struct bytes name;
-    err_t err = copy_name(c, stream, &name);
+    err_t err = copy_name(c, stream, system, &name);
     if (err != ERR_OK) {
         return err;
     }
@@ -64,14 +65,25 @@ err_t command_add_append(struct command *c, struct bytes stream, struct expectat
         return err;
     }
     c->appends[c->append_count++] = (struct command_append){
-        .stream = name, .expected = expected, .first_event = c->event_count};
+        .stream = name, .expected = expected, .first_event = c->event_count, .system = system};
     return ERR_OK;
 }
 
-static bool draft_is_valid(const struct event_draft *draft)
+err_t command_add_append(struct command *c, struct bytes stream, struct expectation expected)
+{
+    return add_append(c, stream, expected, false);
+}
+
+err_t command_add_system_append(struct command *c, struct bytes stream,
+                                struct expectation expected)
+{
+    return add_append(c, stream, expected, true);
+}
+
+static bool draft_is_valid(const struct event_draft *draft, bool system)
 {
     if (draft->id.n != UUID_BYTES || !event_name_is_valid(draft->type) ||
-        event_name_is_system(draft->type) || draft->tag_count > EVENT_TAGS_MAX ||
+        event_name_is_system(draft->type) != system || draft->tag_count > EVENT_TAGS_MAX ||
         draft->content_type.n > EVENT_MEDIA_MAX || draft->occurred_at.n > EVENT_TIME_MAX) {
         return false;
     }
@@ -107,7 +119,7 @@ static err_t copy_tags(struct command *c, const struct event_draft *draft, const
 err_t command_add_event(struct command *c, const struct event_draft *draft)
 {
     CHECK(c->append_count > 0);
-    if (!draft_is_valid(draft)) {
+    if (!draft_is_valid(draft, c->appends[c->append_count - 1].system)) {
         return ERR_INVALID;
     }
     err_t err =
@@ -139,7 +151,7 @@ err_t command_add_event(struct command *c, const struct event_draft *draft)
 err_t command_add_check(struct command *c, struct bytes stream, struct expectation expected)
 {
     struct bytes name;
-    err_t err = copy_name(c, stream, &name);
+    err_t err = copy_name(c, stream, false, &name);
     if (err != ERR_OK) {
         return err;
     }
@@ -162,7 +174,7 @@ static err_t copy_names(struct command *c, const struct bytes *names, size_t n,
     struct bytes *copies = arena_alloc(&c->arena, n * sizeof *copies);
     err_t err = copies == NULL ? ERR_LIMIT : ERR_OK;
     for (size_t i = 0; i < n && err == ERR_OK; i++) {
-        err = copy_name(c, names[i], &copies[i]);
+        err = copy_name(c, names[i], false, &copies[i]);
         c->guard_bytes += sizeof *copies + names[i].n;
     }
     *ret = copies;

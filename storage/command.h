@@ -80,6 +80,11 @@ void command_free(struct command *c);
 MUST_CHECK err_t command_add_append(struct command *c, struct bytes stream,
                                     struct expectation expected);
 
+/* The same for a stream of the system's, with '$', whose events have types with '$': what the server
+ * itself keeps in the log (definitions of projections). Never from a client's request. */
+MUST_CHECK err_t command_add_system_append(struct command *c, struct bytes stream,
+                                           struct expectation expected);
+
 /* Adds an event to the append that was started last. The draft must be valid already (names, JSON,
  * at most EVENT_TAGS_MAX tags): command.c checks names and counts again and answers ERR_INVALID, as
  * defence. */

@@ -16,6 +16,7 @@ struct command_append {
     struct bytes stream;
     struct expectation expected;
     size_t first_event, event_count;
+    bool system; /* its stream and types are the system's */
     struct append_result result;
 };
 
