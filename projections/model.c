@@ -107,8 +107,8 @@ static err_t read_facts(struct model *m, struct err_text *et)
     return err == ERR_END ? ERR_OK : err;
 }
 
-/* Whether its making was not finished: the tables come in one transaction with those of the kind.
- */
+/* Whether its making was not finished: the tables come in one transaction with those of the
+ * kind. */
 static err_t is_fresh(struct model *m, bool *ret, struct err_text *et)
 {
     struct sql_statement *st;

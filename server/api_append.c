@@ -245,10 +245,13 @@ static void answer_verdict(struct http_request *rq, struct append_request *ar)
     case VERDICT_FAILED:
         answer_failure(rq, command_error(c));
         return;
+    case VERDICT_STREAM_NOT_FOUND: /* of other commands than appends */
+    case VERDICT_EVENT_NOT_FOUND:
+    case VERDICT_INVALID_TRUNCATION:
     case VERDICT_NONE:
         break;
     }
-    CHECK(command_verdict(c) != VERDICT_NONE);
+    CHECK(false);
 }
 
 static void answer_result(struct http_request *rq, struct append_request *ar, unsigned status)

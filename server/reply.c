@@ -126,6 +126,8 @@ static enum problem problem_of(err_t err)
         return PROBLEM_BODY_TOO_LARGE;
     case ERR_INVALID:
         return PROBLEM_INVALID_FIELD;
+    case ERR_GONE:
+        return PROBLEM_STREAM_DELETED;
     case ERR_NOT_FOUND:
         return PROBLEM_NOT_FOUND;
     case ERR_DISK_FULL:

@@ -1,11 +1,11 @@
 /* apply: moving the tail into LMDB, a bounded step at a time, off the commit path.
  *
- * A frozen generation goes in two stages. First its records, in blocks at the end of the log:
- * purely sequential. Then its names, sorted: the rows and blocks that change are at random places,
- * which is why a whole generation's changes are gathered. The last transaction moves the index
- * position; only then is the generation dropped from memory and its journal let go. A crash between
- * any two steps loses nothing: the log rows say themselves how far they go, the names skip what
- * they have. */
+ * A frozen generation goes in three stages. First its records, in blocks at the end of the log:
+ * purely sequential. Then what they say of streams' lives (rarely anything). Then its names,
+ * sorted: the rows and blocks that change are at random places, which is why a whole generation's
+ * changes are gathered. The last transaction moves the index position; only then is the generation
+ * dropped from memory and its journal let go. A crash between any two steps loses nothing: the log
+ * rows say themselves how far they go, the names skip what they have. */
 #include "storage/base/check.h"
 #include "store_int.h"
 
@@ -72,7 +72,22 @@ static err_t log_step(struct store *s)
 {
     struct applier *a = &s->applier;
     err_t err = a->log_next < a->generation->n ? append_step(s) : ERR_OK;
-    return err == ERR_OK && a->log_next == a->generation->n ? start_index(s) : err;
+    if (err != ERR_OK || a->log_next < a->generation->n) {
+        return err;
+    }
+    if (a->generation->lives.n == 0 && a->generation->redactions.n == 0) {
+        return start_index(s);
+    }
+    a->stage = APPLY_LIVES;
+    return ERR_OK;
+}
+
+/* Lives come before the index position moves: a view that has the position has them. */
+static err_t lives_step(struct store *s)
+{
+    struct applier *a = &s->applier;
+    err_t err = life_job_step(s, &a->lives, a->generation);
+    return err == ERR_OK && a->lives.done ? start_index(s) : err;
 }
 
 static void finish(struct store *s)
@@ -146,6 +161,21 @@ err_t apply_records(struct store *s)
     return ERR_OK;
 }
 
+static err_t step(struct store *s)
+{
+    switch (s->applier.stage) {
+    case APPLY_LOG:
+        return log_step(s);
+    case APPLY_LIVES:
+        return lives_step(s);
+    case APPLY_INDEX:
+        return index_step(s);
+    case APPLY_IDLE:
+        break;
+    }
+    return ERR_OK;
+}
+
 err_t store_apply(struct store *s, bool flush, bool *ret_more)
 {
     err_t err = ERR_OK;
@@ -153,7 +183,7 @@ err_t store_apply(struct store *s, bool flush, bool *ret_more)
     if (s->applier.stage == APPLY_IDLE && !start(s, flush)) {
         return ERR_OK;
     }
-    err = s->applier.stage == APPLY_LOG ? log_step(s) : index_step(s);
+    err = step(s);
     if (err == ERR_OK && s->applier.stage == APPLY_IDLE) {
         uint64_t applied = atomic_load(&s->applied);
         bool idle = applied == store_position(s);

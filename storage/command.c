@@ -55,7 +55,7 @@ static err_t add_append(struct command *c, struct bytes stream, struct expectati
                         bool system)
 {
     struct bytes name;
-    err_t err = copy_name(c, stream, system, &name);
+    err_t err = c->kind != COMMAND_APPEND ? ERR_INVALID : copy_name(c, stream, system, &name);
     if (err != ERR_OK) {
         return err;
     }
@@ -74,8 +74,7 @@ err_t command_add_append(struct command *c, struct bytes stream, struct expectat
     return add_append(c, stream, expected, false);
 }
 
-err_t command_add_system_append(struct command *c, struct bytes stream,
-                                struct expectation expected)
+err_t command_add_system_append(struct command *c, struct bytes stream, struct expectation expected)
 {
     return add_append(c, stream, expected, true);
 }
@@ -151,7 +150,7 @@ err_t command_add_event(struct command *c, const struct event_draft *draft)
 err_t command_add_check(struct command *c, struct bytes stream, struct expectation expected)
 {
     struct bytes name;
-    err_t err = copy_name(c, stream, false, &name);
+    err_t err = c->kind != COMMAND_APPEND ? ERR_INVALID : copy_name(c, stream, false, &name);
     if (err != ERR_OK) {
         return err;
     }
@@ -209,6 +208,94 @@ void command_set_condition_after(struct command *c, uint64_t position)
     c->condition_after = position;
 }
 
+/* ---- a stream's life ---- */
+
+/* The record that such a command makes: its event's names and numbers, and names, custom metadata
+ * and reason twice, once escaped for JSON (commit_life.c). */
+#define LIFE_RECORD_BYTES 1024
+
+static size_t life_record_bytes(const struct command_life *l)
+{
+    return LIFE_RECORD_BYTES + 7 * l->stream.n + 2 * LIFE_CUSTOM_BYTES_MAX + 7 * l->reason.n;
+}
+
+static err_t start_life(struct command *c, enum command_kind kind, struct bytes stream,
+                        struct bytes id)
+{
+    struct bytes name;
+    bool empty = c->kind == COMMAND_APPEND && c->append_count == 0 && c->check_count == 0;
+    if (!empty || id.n != UUID_BYTES) {
+        return ERR_INVALID;
+    }
+    err_t err = copy_name(c, stream, false, &name);
+    if (err == ERR_OK) {
+        c->life = (struct command_life){.stream = name};
+        memcpy(c->life.id, id.p, UUID_BYTES);
+        c->kind = kind;
+        c->bytes = life_record_bytes(&c->life);
+    }
+    return err;
+}
+
+err_t command_set_metadata(struct command *c, struct bytes stream, struct expectation expected,
+                           const struct life_change *change, struct bytes id)
+{
+    struct bytes custom = BYTES_NONE;
+    err_t err = change->custom.n <= LIFE_CUSTOM_BYTES_MAX ? ERR_OK : ERR_LIMIT;
+    if (err == ERR_OK && change->custom.n > 0) {
+        err = arena_copy(&c->arena, change->custom, &custom);
+    }
+    if (err == ERR_OK) {
+        err = start_life(c, COMMAND_SET_METADATA, stream, id);
+    }
+    if (err == ERR_OK) {
+        c->life.expected = expected;
+        c->life.change = *change;
+        c->life.change.custom = custom;
+    }
+    return err;
+}
+
+err_t command_delete_stream(struct command *c, struct bytes stream, struct expectation expected,
+                            bool tombstone, struct bytes id)
+{
+    err_t err = start_life(c, COMMAND_DELETE_STREAM, stream, id);
+    if (err == ERR_OK) {
+        c->life.expected = expected;
+        c->life.tombstone = tombstone;
+    }
+    return err;
+}
+
+err_t command_redact(struct command *c, struct bytes stream, uint64_t revision, struct bytes reason,
+                     struct bytes id)
+{
+    struct bytes copy = BYTES_NONE;
+    err_t err = reason.n <= LIFE_REASON_BYTES_MAX ? ERR_OK : ERR_LIMIT;
+    if (err == ERR_OK && reason.n > 0) {
+        err = bytes_are_utf8(reason) ? arena_copy(&c->arena, reason, &copy) : ERR_INVALID;
+    }
+    if (err == ERR_OK) {
+        err = start_life(c, COMMAND_REDACT, stream, id);
+    }
+    if (err == ERR_OK) {
+        c->life.revision = revision;
+        c->life.reason = copy;
+        c->bytes = life_record_bytes(&c->life);
+    }
+    return err;
+}
+
+enum command_kind command_kind(const struct command *c)
+{
+    return c->kind;
+}
+
+const struct life_result *command_life_result(const struct command *c)
+{
+    return &c->life.result;
+}
+
 err_t command_add_violation(struct command *c, struct bytes stream, struct expectation expected,
                             uint64_t actual)
 {
@@ -243,7 +330,7 @@ size_t command_appends(const struct command *c)
 
 size_t command_events(const struct command *c)
 {
-    return c->event_count;
+    return c->kind == COMMAND_APPEND ? c->event_count : 1;
 }
 
 size_t command_bytes(const struct command *c)

@@ -50,6 +50,36 @@ enum verdict {
                                   original order */
     VERDICT_STREAM_DELETED,    /* tombstoned */
     VERDICT_FAILED, /* not written: `error` says why (disk full, memory); nothing changed */
+    VERDICT_STREAM_NOT_FOUND,   /* never written (of the commands on a stream's life) */
+    VERDICT_EVENT_NOT_FOUND,    /* to be redacted: no such revision, or none that can be read */
+    VERDICT_INVALID_TRUNCATION, /* truncate_before is after head + 1 */
+};
+
+/* What a command does: appends (with checks), or exactly one change of a stream's life. */
+enum command_kind {
+    COMMAND_APPEND,
+    COMMAND_SET_METADATA,
+    COMMAND_DELETE_STREAM,
+    COMMAND_REDACT,
+};
+
+#define LIFE_CUSTOM_BYTES_MAX 16384 /* a stream's custom metadata */
+#define LIFE_REASON_BYTES_MAX 1000  /* the reason of a redaction */
+
+/* A change of a stream's metadata; what is not set stays as it is. */
+struct life_change {
+    bool set_max_count, set_max_age, set_truncate_before, set_custom;
+    uint64_t max_count;       /* 0: no limit */
+    uint64_t max_age_s;       /* 0: no limit */
+    uint64_t truncate_before; /* first revision to keep; at most head + 1 */
+    struct bytes custom;      /* a JSON object; empty: none */
+};
+
+/* What became of a stream by COMMITTED, what it is by DUPLICATE. */
+struct life_result {
+    uint64_t position; /* of the system's event that says so; of DUPLICATE: 0 */
+    uint64_t head_revision, first_revision; /* the first that can be read, head + 1: none */
+    bool deleted, tombstoned;
 };
 
 struct append_result {
@@ -80,8 +110,8 @@ void command_free(struct command *c);
 MUST_CHECK err_t command_add_append(struct command *c, struct bytes stream,
                                     struct expectation expected);
 
-/* The same for a stream of the system's, with '$', whose events have types with '$': what the server
- * itself keeps in the log (definitions of projections). Never from a client's request. */
+/* The same for a stream of the system's, with '$', whose events have types with '$': what the
+ * server itself keeps in the log (definitions of projections). Never from a client's request. */
 MUST_CHECK err_t command_add_system_append(struct command *c, struct bytes stream,
                                            struct expectation expected);
 
@@ -95,15 +125,33 @@ MUST_CHECK err_t command_add_check(struct command *c, struct bytes stream,
                                    struct expectation expected);
 
 /* Adds an item to the command's condition; copies it. ERR_INVALID: a name is not valid or the
- * system's, there are neither types nor tags, or too many. ERR_LIMIT: memory, or an item too many.
- */
+ * system's, there are neither types nor tags, or too many. ERR_LIMIT: memory, or an item too
+ * many. */
 MUST_CHECK err_t command_add_condition_item(struct command *c, const struct condition_item *item);
 /* Only events after this position count; without it all do. It may lie beyond the last position:
  * then nothing matches. */
 void command_set_condition_after(struct command *c, uint64_t position);
 
+/* Make an empty command change one stream's life. `id` (UUID_BYTES) is a fresh one for the system's
+ * event that will say so. ERR_INVALID: not a name, or one of the system's; the command is not
+ * empty. ERR_LIMIT, ERR_MEMORY. */
+MUST_CHECK err_t command_set_metadata(struct command *c, struct bytes stream,
+                                      struct expectation expected, const struct life_change *change,
+                                      struct bytes id);
+/* `tombstone`: for ever, no event can be appended any more. */
+MUST_CHECK err_t command_delete_stream(struct command *c, struct bytes stream,
+                                       struct expectation expected, bool tombstone,
+                                       struct bytes id);
+/* Wipes data and metadata of one event. `reason` may be empty. */
+MUST_CHECK err_t command_redact(struct command *c, struct bytes stream, uint64_t revision,
+                                struct bytes reason, struct bytes id);
+
+enum command_kind command_kind(const struct command *c);
+/* For COMMITTED and DUPLICATE of what is not an append. */
+const struct life_result *command_life_result(const struct command *c);
+
 size_t command_appends(const struct command *c);
-/* Events over all appends. */
+/* Events that it would add. */
 size_t command_events(const struct command *c);
 /* Bytes that its records will take in the journal, roughly, and what guards it: what the writer's
  * queue counts. */

@@ -25,6 +25,18 @@ struct command_check {
     struct expectation expected;
 };
 
+/* What a command on a stream's life asks for. */
+struct command_life {
+    struct bytes stream;
+    struct expectation expected;
+    struct life_change change; /* of SET_METADATA */
+    bool tombstone;            /* of DELETE_STREAM */
+    uint64_t revision;         /* of REDACT */
+    struct bytes reason;
+    uint8_t id[UUID_BYTES];
+    struct life_result result;
+};
+
 /* Arrays grow by doubling inside the arena: what is left behind is at most as much again. */
 struct command {
     struct arena arena;
@@ -37,8 +49,10 @@ struct command {
     struct condition_item *items;
     size_t item_count, item_cap;
     uint64_t condition_after;
-    size_t bytes;       /* of its records, at most */
-    size_t guard_bytes; /* of what guards it and does not go to the journal */
+    enum command_kind kind;
+    struct command_life life; /* of other kinds than APPEND */
+    size_t bytes;             /* of its records, at most */
+    size_t guard_bytes;       /* of what guards it and does not go to the journal */
 
     enum verdict verdict;
     err_t error;

@@ -18,6 +18,7 @@
 #define GROUP_BYTES_MAX  (4u << 20)
 #define GROUP_EVENTS_MAX 16384
 #define SLOTS_LINEAR     16
+#define LIFE_BYTES_MAX   ((size_t)1 << 20) /* of one event about a life */
 
 err_t committer_new(struct store *s, struct committer **ret)
 {
@@ -27,6 +28,8 @@ err_t committer_new(struct store *s, struct committer **ret)
     }
     w->store = s;
     map_init(&w->slots_by_name);
+    buf_init(&w->text, LIFE_BYTES_MAX);
+    buf_init(&w->record, LIFE_BYTES_MAX);
     *ret = w;
     return ERR_OK;
 }
@@ -39,6 +42,8 @@ void committer_free(struct committer *w)
     if (w->view_open) {
         view_done(&w->view);
     }
+    buf_done(&w->text);
+    buf_done(&w->record);
     map_done(&w->slots_by_name);
     free(w->slots);
     free(w->append_slots);
@@ -59,6 +64,9 @@ err_t committer_record(struct committer *w, uint64_t position, struct event *ret
     if (position < g->first) {
         uint32_t flags;
         err_t err = view_record(&w->view, position, &body, &flags);
+        if (err == ERR_OK && (flags & RECORD_GONE) != 0) {
+            return ERR_NOT_FOUND;
+        }
         return err == ERR_OK ? record_decode(position, body, ret) : err;
     }
     CHECK(position - g->first < g->n);
@@ -100,8 +108,7 @@ static bool find_slot(struct committer *w, struct bytes name, bool linear, uint3
     return false;
 }
 
-/* Where the stream stands before the command. */
-static err_t look_up(struct committer *w, struct stream_slot *s)
+err_t committer_look_up(struct committer *w, struct stream_slot *s)
 {
     s->list = map_get(&active(w)->names[NAME_STREAM], s->name);
     if (s->list != NULL) {
@@ -125,7 +132,7 @@ static err_t take_slot(struct committer *w, struct bytes name, bool linear, uint
     }
     struct stream_slot *s = &w->slots[w->slot_count];
     *s = (struct stream_slot){.name = name};
-    err_t err = look_up(w, s);
+    err_t err = committer_look_up(w, s);
     if (err == ERR_OK && !linear) {
         err = map_add(&w->slots_by_name, name, s);
     }
@@ -289,8 +296,14 @@ static err_t judge_guards(struct committer *w, struct command *c)
 
 static err_t judge(struct committer *w, struct command *c)
 {
+    if (c->kind != COMMAND_APPEND) {
+        return life_judge(w, c);
+    }
     err_t err = take_slots(w, c);
-    if (err != ERR_OK) {
+    if (err == ERR_OK) {
+        err = life_judge_appends(w, c);
+    }
+    if (err != ERR_OK || c->verdict == VERDICT_STREAM_DELETED) {
         return err;
     }
     err = duplicates_find(w, c);
@@ -320,22 +333,21 @@ static void add_part(struct committer *w, uint8_t *p, size_t n)
     w->parts[w->part_count++] = (struct iovec){.iov_base = p, .iov_len = n};
 }
 
-static err_t put_record(struct committer *w, const struct command_event *e, uint64_t revision,
-                        int64_t time_us)
+err_t committer_put_record(struct committer *w, const struct record_draft *draft, uint64_t revision)
 {
     struct tail *t = &w->store->tail;
-    uint8_t *p = tail_reserve(t, e->draft.encoded.n + RECORD_STAMP_BYTES_MAX);
+    uint8_t *p = tail_reserve(t, draft->encoded.n + RECORD_STAMP_BYTES_MAX);
     if (p == NULL) {
         return ERR_MEMORY;
     }
-    size_t n = record_stamp(p, &e->draft, w->next_position, revision, time_us);
+    size_t n = record_stamp(p, draft, w->next_position, revision, w->time_us);
     tail_add(t, p, n);
     add_part(w, p, n);
     w->next_position++;
     return ERR_OK;
 }
 
-static err_t put_records(struct committer *w, struct command *c, int64_t time_us)
+static err_t put_records(struct committer *w, struct command *c)
 {
     for (uint32_t i = 0; i < w->slot_count; i++) {
         w->slots[i].head = w->slots[i].head_before;
@@ -348,7 +360,8 @@ static err_t put_records(struct committer *w, struct command *c, int64_t time_us
                                            .first_position = w->next_position,
                                            .last_position = w->next_position + a->event_count - 1};
         for (size_t k = 0; k < a->event_count; k++) {
-            err_t err = put_record(w, &c->events[a->first_event + k], ++s->head, time_us);
+            const struct record_draft *draft = &c->events[a->first_event + k].draft;
+            err_t err = committer_put_record(w, draft, ++s->head);
             if (err != ERR_OK) {
                 return err;
             }
@@ -384,9 +397,12 @@ static err_t put_names(struct committer *w, struct command *c)
 }
 
 /* From here on an error is the end: the tail holds half a command. */
-static err_t put(struct committer *w, struct command *c, int64_t time_us)
+static err_t put(struct committer *w, struct command *c)
 {
-    err_t err = put_records(w, c, time_us);
+    if (c->kind != COMMAND_APPEND) {
+        return life_put(w, c);
+    }
+    err_t err = put_records(w, c);
     if (err != ERR_OK) {
         return err;
     }
@@ -404,13 +420,16 @@ static err_t put(struct committer *w, struct command *c, int64_t time_us)
 
 /* ---- the group ---- */
 
+/* The writer's own view: it also sees the lives that the open group brings. */
 static err_t open_view(struct committer *w)
 {
-    if (w->view_open) {
-        return view_renew(&w->view);
+    err_t err = w->view_open ? view_renew(&w->view) : view_init(&w->view, w->store);
+    w->view_open = w->view_open || err == ERR_OK;
+    if (err == ERR_OK) {
+        w->view.life_position = UINT64_MAX;
+        w->view.tail_redactions = true;
+        w->view.time_us = w->time_us;
     }
-    err_t err = view_init(&w->view, w->store);
-    w->view_open = err == ERR_OK;
     return err;
 }
 
@@ -430,7 +449,7 @@ static void forget_all(struct command **commands, size_t n)
     }
 }
 
-static err_t decide(struct committer *w, struct command **commands, size_t n, int64_t time_us)
+static err_t decide(struct committer *w, struct command **commands, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         struct command *c = commands[i];
@@ -440,12 +459,13 @@ static err_t decide(struct committer *w, struct command **commands, size_t n, in
             c->error = err;
             continue;
         }
-        err = c->verdict == VERDICT_COMMITTED ? put(w, c, time_us) : ERR_OK;
+        err = c->verdict == VERDICT_COMMITTED ? put(w, c) : ERR_OK;
         if (err != ERR_OK) {
             return err;
         }
         /* The next commands' conditions see this one's events. */
         w->view.tail.position = w->next_position - 1;
+        view_forget_hidden(&w->view);
     }
     return ERR_OK;
 }
@@ -464,7 +484,8 @@ static err_t run_group(struct committer *w, struct command **commands, size_t n,
 {
     struct store *s = w->store;
     uint64_t first = store_position(s) + 1;
-    int64_t time_us = now_us > s->last_time_us ? now_us : s->last_time_us;
+    int64_t clock_us = atomic_load(&s->clock_us);
+    w->time_us = now_us > clock_us ? now_us : clock_us;
     w->next_position = first;
     w->part_count = 0;
     err_t err = open_view(w);
@@ -474,7 +495,7 @@ static err_t run_group(struct committer *w, struct command **commands, size_t n,
         fail_all(commands, n, err);
         return ERR_OK;
     }
-    err = decide(w, commands, n, time_us);
+    err = decide(w, commands, n);
     view_park(&w->view);
     if (err == ERR_OK) {
         err = write_group(w, first);
@@ -482,7 +503,7 @@ static err_t run_group(struct committer *w, struct command **commands, size_t n,
     if (err != ERR_OK) {
         return err;
     }
-    s->last_time_us = time_us;
+    clock_advance(s, w->time_us);
     tail_close_group(&s->tail, w->next_position - 1);
     return ERR_OK;
 }
@@ -502,11 +523,12 @@ static size_t measure_group(struct command **commands, size_t n, size_t bytes_ma
     size_t taken = 0, events = 0, bytes = 0;
     while (taken < n) {
         const struct command *c = commands[taken];
-        bool fits = bytes + c->bytes <= bytes_max && events + c->event_count <= GROUP_EVENTS_MAX;
+        size_t more = command_events(c);
+        bool fits = bytes + c->bytes <= bytes_max && events + more <= GROUP_EVENTS_MAX;
         if (taken > 0 && !fits) {
             break;
         }
-        events += c->event_count;
+        events += more;
         bytes += c->bytes;
         taken++;
     }

@@ -49,9 +49,16 @@ static err_t confirm(struct committer *w, struct command *c, uint32_t slot, uint
                      uint64_t position)
 {
     struct event stored;
-    err_t err = committer_record(w, position, &stored);
+    uint64_t first;
+    err_t err = committer_first(w, &w->slots[slot], &first);
+    if (err == ERR_OK && revision < first) {
+        return ERR_OK; /* what is gone is no duplicate, whether reclaim was there or not */
+    }
+    if (err == ERR_OK) {
+        err = committer_record(w, position, &stored);
+    }
     if (err != ERR_OK) {
-        return err;
+        return err == ERR_NOT_FOUND ? ERR_OK : err;
     }
     size_t event;
     struct event_state *state = find_id(w, c, slot, stored.id, &event);
@@ -59,11 +66,13 @@ static err_t confirm(struct committer *w, struct command *c, uint32_t slot, uint
         return ERR_OK; /* only the fingerprint was the same */
     }
     const struct record_draft *draft = &c->events[event].draft;
+    bool redacted;
+    err = committer_is_redacted(w, position, &redacted);
     state->revision = revision;
     state->position = position;
-    state->differs =
-        !bytes_equal(draft->type, stored.type) || !bytes_equal(draft->data, stored.data);
-    return ERR_OK;
+    state->differs = !bytes_equal(draft->type, stored.type) ||
+                     (!redacted && !stored.redacted && !bytes_equal(draft->data, stored.data));
+    return err;
 }
 
 static bool is_wanted(const struct committer *w, uint16_t print)

@@ -23,10 +23,12 @@ struct event {
     struct bytes id; /* UUID_BYTES */
     struct bytes type;
     struct bytes data;
-    struct bytes content_type; /* empty: application/json */
-    struct bytes metadata;     /* empty: none */
-    struct bytes occurred_at;  /* empty: none */
+    struct bytes content_type;    /* empty: application/json */
+    struct bytes metadata;        /* empty: none */
+    struct bytes occurred_at;     /* empty: none */
+    struct bytes life, redaction; /* of the system's events about streams: for the storage folder */
     uint32_t schema_version;
+    bool redacted; /* data and metadata were wiped */
     uint32_t tag_count;
     struct bytes tags[EVENT_TAGS_MAX];
 };

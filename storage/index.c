@@ -156,7 +156,8 @@ static err_t post_name(struct kv_txn *txn, const struct tail_list *list)
     if (err == ERR_OK) {
         err = names_put(txn, list->kind, list->name, &row);
     }
-    if (err == ERR_OK && fresh && list->kind == NAME_STREAM) {
+    bool counts = fresh && list->kind == NAME_STREAM && !event_name_is_system(list->name);
+    if (err == ERR_OK && counts) {
         err = count_stream(txn);
     }
     return err;
@@ -215,7 +216,12 @@ err_t index_add_event(struct tail *t, const struct event *event, uint64_t base)
     if (stream == NULL) {
         return ERR_MEMORY;
     }
-    err_t err = tail_list_add(t, stream, event->position, record_id_print(event->id.p));
+    bool gone = event->type.n == 0; /* reclaim leaves it its place in the stream, nothing else */
+    uint16_t print = gone ? 0 : record_id_print(event->id.p);
+    err_t err = tail_list_add(t, stream, event->position, print);
+    if (gone) {
+        return err;
+    }
     struct bytes category = event_category(event->stream);
     /* A stream that starts with '-' is in no category: the empty text is no name. */
     if (err == ERR_OK && category.n > 0) {

@@ -10,7 +10,15 @@
 #include "storage/base/bytes.h"
 #include "storage/base/err.h"
 
-enum kv_table { KV_META, KV_LOG, KV_NAMES, KV_POSTINGS, KV_TABLE_COUNT };
+enum kv_table {
+    KV_META,
+    KV_LOG,
+    KV_NAMES,
+    KV_POSTINGS,
+    KV_LIVES,
+    KV_REDACTIONS,
+    KV_TABLE_COUNT,
+};
 
 struct kv;
 struct kv_txn;
@@ -44,6 +52,8 @@ MUST_CHECK err_t kv_put(struct kv_txn *txn, enum kv_table table, struct bytes ke
  * its next call. */
 MUST_CHECK err_t kv_append(struct kv_txn *txn, enum kv_table table, struct bytes key, size_t n,
                            uint8_t **ret);
+/* ERR_NOT_FOUND. */
+MUST_CHECK err_t kv_delete(struct kv_txn *txn, enum kv_table table, struct bytes key);
 /* Deletes every row of a table. */
 MUST_CHECK err_t kv_clear(struct kv_txn *txn, enum kv_table table);
 

@@ -4,6 +4,7 @@
 #include "kv.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <lmdb.h>
 #include <stdlib.h>
 
@@ -30,7 +31,8 @@ struct kv_cursor {
     MDB_cursor *cursor;
 };
 
-static const char *const TABLE_NAMES[KV_TABLE_COUNT] = {"meta", "log", "names", "postings"};
+static const char *const TABLE_NAMES[KV_TABLE_COUNT] = {"meta",     "log",   "names",
+                                                        "postings", "lives", "redactions"};
 
 static err_t from_lmdb(int code)
 {
@@ -74,6 +76,10 @@ static int open_tables(struct kv *kv, bool read_only)
     }
     for (int i = 0; i < KV_TABLE_COUNT && code == 0; i++) {
         code = mdb_dbi_open(txn, TABLE_NAMES[i], read_only ? 0 : MDB_CREATE, &kv->tables[i]);
+        if (code == MDB_NOTFOUND && read_only) {
+            kv->tables[i] = UINT_MAX; /* of an older format: `meta` says which */
+            code = 0;
+        }
     }
     if (code != 0) {
         mdb_txn_abort(txn);
@@ -226,6 +232,15 @@ err_t kv_append(struct kv_txn *txn, enum kv_table table, struct bytes key, size_
         *ret = v.mv_data;
     }
     return from_lmdb(code);
+}
+
+err_t kv_delete(struct kv_txn *txn, enum kv_table table, struct bytes key)
+{
+    if (fault_hit(FAULT_KV_PUT)) {
+        return ERR_DISK_FULL;
+    }
+    MDB_val k = to_val(key);
+    return from_lmdb(mdb_del(txn->txn, txn->kv->tables[table], &k, NULL));
 }
 
 err_t kv_clear(struct kv_txn *txn, enum kv_table table)

@@ -3,7 +3,10 @@
 #include <stdlib.h>
 
 #include "storage/base/check.h"
-#include "storage/store_int.h"
+#include "storage/hide.h"
+#include "storage/source.h"
+
+#define LOOKED_AT_MAX 100000
 
 static enum name_kind kind_of(enum store_names names)
 {
@@ -139,6 +142,66 @@ static err_t next_name(struct lister *l, struct stored *s, struct bytes *ret)
     return s->name.n > 0 && bytes_equal(s->name, name) ? next_stored(l, s) : ERR_OK;
 }
 
+static err_t is_deleted(struct store_view *v, struct bytes stream, uint64_t head, bool *ret)
+{
+    struct life life;
+    err_t err = view_life(v, stream, &life);
+    *ret = err == ERR_OK && life_is_deleted(&life, head);
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+/* Whether the event at a position of a list can be read. */
+static err_t can_be_read(struct store_view *v, uint64_t position, bool *ret)
+{
+    uint32_t flags;
+    struct bytes body;
+    bool hidden = true;
+    err_t err = view_record(v, position, &body, &flags);
+    if (err == ERR_OK) {
+        err = view_hides(v, body, flags, &hidden);
+    }
+    *ret = !hidden;
+    return err;
+}
+
+/* A category, type or tag is not shown when nothing that can be read has it. The newest event
+ * settles it mostly; a long run of hidden ones is there only until it is reclaimed, and longer than
+ * LOOKED_AT_MAX it is not walked. */
+static err_t has_nothing(struct store_view *v, enum name_kind kind, struct bytes name, bool *ret)
+{
+    struct source *s = malloc(sizeof *s);
+    if (s == NULL) {
+        return ERR_MEMORY;
+    }
+    uint64_t position;
+    bool shown = false;
+    err_t err = source_open(s, v, kind, name);
+    if (err == ERR_OK) {
+        err = source_seek(s, v->tail.position, true, &position);
+    }
+    for (size_t i = 0; err == ERR_OK && i < LOOKED_AT_MAX; i++) {
+        err = can_be_read(v, position, &shown);
+        if (err != ERR_OK || shown) {
+            break;
+        }
+        err = source_step(s, true, &position);
+    }
+    *ret = err == ERR_END;
+    source_close(s);
+    free(s);
+    return err == ERR_END ? ERR_OK : err;
+}
+
+static err_t is_hidden(struct lister *l, struct bytes name, uint64_t count, bool *ret)
+{
+    *ret = false;
+    if (!l->view->has_lives) {
+        return ERR_OK;
+    }
+    return l->kind == NAME_STREAM ? is_deleted(l->view, name, count, ret)
+                                  : has_nothing(l->view, l->kind, name, ret);
+}
+
 static err_t add_name(struct lister *l, struct bytes name, struct store_name_list *ret)
 {
     struct name_state state;
@@ -147,6 +210,11 @@ static err_t add_name(struct lister *l, struct bytes name, struct store_name_lis
         return ERR_OK; /* not committed yet */
     }
     if (err != ERR_OK) {
+        return err;
+    }
+    bool hidden;
+    err = is_hidden(l, name, state.count, &hidden);
+    if (err != ERR_OK || hidden) {
         return err;
     }
     if (ret->n == l->query.limit) {

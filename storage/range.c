@@ -11,16 +11,16 @@ static err_t time_of(struct store_view *v, struct source *stream, uint64_t numbe
     uint64_t position = number;
     struct bytes body;
     uint32_t flags;
-    struct event event;
+    struct record_head head;
     err_t err = stream == NULL ? ERR_OK : source_seek_revision(stream, number, &position);
     if (err == ERR_OK) {
         err = view_record(v, position, &body, &flags);
     }
     if (err == ERR_OK) {
-        err = record_decode(position, body, &event);
+        err = record_peek(body, &head);
     }
     if (err == ERR_OK) {
-        *ret = event.time_us;
+        *ret = head.time_us;
     }
     return err;
 }

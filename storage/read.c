@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "storage/base/check.h"
+#include "storage/hide.h"
 #include "storage/range.h"
 #include "storage/record.h"
 
@@ -261,11 +262,14 @@ static err_t open_stream(struct store_read *r)
     if (r->stream == NULL) {
         return ERR_MEMORY;
     }
+    struct stream_window window;
     err_t err = source_open(r->stream, r->view, NAME_STREAM, r->query.stream);
-    if (err != ERR_OK) {
-        source_close(r->stream);
-        free(r->stream);
-        r->stream = NULL;
+    if (err == ERR_OK) {
+        err = view_window(r->view, r->query.stream, source_count(r->stream), &window);
+    }
+    if (err == ERR_OK) {
+        r->first = window.first;
+        err = window.deleted ? ERR_GONE : ERR_OK;
     }
     return err;
 }
@@ -284,7 +288,7 @@ static err_t set_range(struct store_read *r)
     if (q->backward && q->from > 0 && q->from <= high) {
         high = q->from - 1;
     }
-    r->first = 1;
+    low = low > r->first ? low : r->first;
     r->last = high;
     err_t err = ERR_OK;
     if (q->filter.since_us > 0) {
@@ -307,6 +311,7 @@ err_t store_read_open(struct store_view *v, const struct store_query *q, struct 
     r->view = v;
     r->query = *q;
     r->place = q->from;
+    r->first = 1;
     err_t err = q->stream.n > 0 ? open_stream(r) : open_dimensions(r);
     if (err == ERR_OK) {
         err = set_range(r);
@@ -409,18 +414,31 @@ static err_t next_position(struct store_read *r, uint64_t *ret)
     return err == ERR_END ? at_end(r) : err;
 }
 
+/* Of a stream all that is hidden lies before its first revision. */
+static err_t hides(const struct store_read *r, const struct store_record *record, uint32_t flags,
+                   bool *ret)
+{
+    if (r->stream != NULL) {
+        *ret = (flags & RECORD_GONE) != 0;
+        return ERR_OK;
+    }
+    return view_hides(r->view, record->body, flags, ret);
+}
+
 /* What the postings did not settle is looked up in the record. */
 static err_t matches(const struct store_read *r, const struct store_record *record, uint32_t flags,
                      bool *ret)
 {
     const struct store_filter *f = &r->query.filter;
-    *ret = (flags & RECORD_SYSTEM) == 0 || f->system;
-    bool check_types = r->stream != NULL && f->type_count > 0;
-    if (!*ret || (!check_types && !r->check_prefixes)) {
-        return ERR_OK;
+    bool check_types = r->stream != NULL && f->type_count > 0, hidden = true;
+    bool wanted = (flags & RECORD_SYSTEM) == 0 || f->system;
+    err_t err = wanted ? hides(r, record, flags, &hidden) : ERR_OK;
+    *ret = !hidden;
+    if (err != ERR_OK || hidden || (!check_types && !r->check_prefixes)) {
+        return err;
     }
     struct event event;
-    err_t err = store_record_decode(record, &event);
+    err = store_record_decode(record, &event);
     if (err == ERR_OK) {
         *ret = store_filter_matches(f, &event);
     }
@@ -456,9 +474,16 @@ err_t store_get_stream_event(struct store_view *v, struct bytes stream, uint64_t
         return ERR_MEMORY;
     }
     uint64_t position;
+    struct stream_window window;
     err_t err = source_open(s, v, NAME_STREAM, stream);
     if (err == ERR_OK) {
-        bool there = revision > 0 && revision <= source_count(s);
+        err = view_window(v, stream, source_count(s), &window);
+    }
+    if (err == ERR_OK && window.deleted) {
+        err = ERR_GONE;
+    }
+    if (err == ERR_OK) {
+        bool there = revision >= window.first && revision <= source_count(s);
         err = there ? source_seek_revision(s, revision, &position) : ERR_NOT_FOUND;
     }
     source_close(s);

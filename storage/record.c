@@ -6,6 +6,7 @@
 
 #include "storage/base/check.h"
 #include "storage/base/crc32c.h"
+#include "storage/wire.h"
 
 /* Field numbers of daybook.v1.Event. */
 enum field {
@@ -20,70 +21,21 @@ enum field {
     FIELD_TAGS = 10,
     FIELD_OCCURRED_AT = 11,
     FIELD_SCHEMA_VERSION = 12,
+    FIELD_REDACTED = 13,
+    FIELD_LIFE = RECORD_FIELD_LIFE,
+    FIELD_REDACTION = RECORD_FIELD_REDACTION,
 };
-
-enum wire { WIRE_VARINT = 0, WIRE_BYTES = 2 };
-
-static size_t varint_bytes(uint64_t v)
-{
-    size_t n = 1;
-    while (v >= 0x80) {
-        v >>= 7;
-        n++;
-    }
-    return n;
-}
-
-static uint8_t *put_varint(uint8_t *p, uint64_t v)
-{
-    while (v >= 0x80) {
-        *p++ = (uint8_t)(v | 0x80);
-        v >>= 7;
-    }
-    *p++ = (uint8_t)v;
-    return p;
-}
-
-static uint8_t *put_number(uint8_t *p, enum field field, uint64_t v)
-{
-    *p++ = (uint8_t)((unsigned)field << 3 | WIRE_VARINT);
-    return put_varint(p, v);
-}
-
-/* Returns where the content starts in *ret, so that callers can point at it. */
-static uint8_t *put_bytes(uint8_t *p, enum field field, struct bytes b, struct bytes *ret)
-{
-    *p++ = (uint8_t)((unsigned)field << 3 | WIRE_BYTES);
-    p = put_varint(p, b.n);
-    if (b.n > 0) {
-        memcpy(p, b.p, b.n);
-    }
-    if (ret != NULL) {
-        *ret = bytes_of(p, b.n);
-    }
-    return p + b.n;
-}
-
-static size_t bytes_field_bytes(struct bytes b)
-{
-    return 1 + varint_bytes(b.n) + b.n;
-}
-
-static size_t optional_field_bytes(struct bytes b)
-{
-    return b.n == 0 ? 0 : bytes_field_bytes(b);
-}
 
 size_t record_draft_bytes(struct bytes stream, const struct event_draft *draft)
 {
-    size_t n = bytes_field_bytes(stream) + bytes_field_bytes(draft->id) +
-               bytes_field_bytes(draft->type) + bytes_field_bytes(draft->data) +
-               optional_field_bytes(draft->content_type) + optional_field_bytes(draft->metadata) +
-               optional_field_bytes(draft->occurred_at);
+    size_t n = wire_bytes_size(stream) + wire_bytes_size(draft->id) + wire_bytes_size(draft->type) +
+               wire_bytes_size(draft->data) + wire_optional_bytes_size(draft->content_type) +
+               wire_optional_bytes_size(draft->metadata) +
+               wire_optional_bytes_size(draft->occurred_at);
     for (uint32_t i = 0; i < draft->tag_count; i++) {
-        n += bytes_field_bytes(draft->tags[i]);
+        n += wire_bytes_size(draft->tags[i]);
     }
-    return n + (draft->schema_version == 0 ? 0 : 1 + varint_bytes(draft->schema_version));
+    return n + (draft->schema_version == 0 ? 0 : 1 + wire_varint_bytes(draft->schema_version));
 }
 
 void record_encode_draft(uint8_t *p, struct bytes stream, const struct event_draft *draft,
@@ -91,24 +43,24 @@ void record_encode_draft(uint8_t *p, struct bytes stream, const struct event_dra
 {
     uint8_t *start = p;
     bool system = event_name_is_system(stream) || event_name_is_system(draft->type);
-    p = put_bytes(p, FIELD_STREAM, stream, NULL);
-    p = put_bytes(p, FIELD_ID, draft->id, &ret->id);
-    p = put_bytes(p, FIELD_TYPE, draft->type, &ret->type);
-    p = put_bytes(p, FIELD_DATA, draft->data, &ret->data);
+    p = wire_put_bytes(p, FIELD_STREAM, stream, NULL);
+    p = wire_put_bytes(p, FIELD_ID, draft->id, &ret->id);
+    p = wire_put_bytes(p, FIELD_TYPE, draft->type, &ret->type);
+    p = wire_put_bytes(p, FIELD_DATA, draft->data, &ret->data);
     if (draft->content_type.n > 0) {
-        p = put_bytes(p, FIELD_CONTENT_TYPE, draft->content_type, NULL);
+        p = wire_put_bytes(p, FIELD_CONTENT_TYPE, draft->content_type, NULL);
     }
     if (draft->metadata.n > 0) {
-        p = put_bytes(p, FIELD_METADATA, draft->metadata, NULL);
+        p = wire_put_bytes(p, FIELD_METADATA, draft->metadata, NULL);
     }
     for (uint32_t i = 0; i < draft->tag_count; i++) {
-        p = put_bytes(p, FIELD_TAGS, draft->tags[i], NULL);
+        p = wire_put_bytes(p, FIELD_TAGS, draft->tags[i], NULL);
     }
     if (draft->occurred_at.n > 0) {
-        p = put_bytes(p, FIELD_OCCURRED_AT, draft->occurred_at, NULL);
+        p = wire_put_bytes(p, FIELD_OCCURRED_AT, draft->occurred_at, NULL);
     }
     if (draft->schema_version != 0) {
-        p = put_number(p, FIELD_SCHEMA_VERSION, draft->schema_version);
+        p = wire_put_number(p, FIELD_SCHEMA_VERSION, draft->schema_version);
     }
     ret->encoded = bytes_of(start, (size_t)(p - start));
     ret->flags = system ? RECORD_SYSTEM : 0;
@@ -127,8 +79,8 @@ size_t record_stamp(uint8_t *p, const struct record_draft *draft, uint64_t posit
                     uint64_t revision, int64_t time_us)
 {
     uint8_t *body = p + RECORD_HEADER_BYTES;
-    uint8_t *end = put_number(body, FIELD_REVISION, revision);
-    end = put_number(end, FIELD_TIME, (uint64_t)time_us);
+    uint8_t *end = wire_put_number(body, FIELD_REVISION, revision);
+    end = wire_put_number(end, FIELD_TIME, (uint64_t)time_us);
     memcpy(end, draft->encoded.p, draft->encoded.n);
     end += draft->encoded.n;
     size_t n = (size_t)(end - body);
@@ -167,21 +119,6 @@ err_t record_check(struct bytes at, uint64_t position, struct bytes *ret_body, u
     return ERR_OK;
 }
 
-/* Reads a varint at *p, not past end; false where it is cut or over 64 bits. */
-static bool get_varint(const uint8_t **p, const uint8_t *end, uint64_t *ret)
-{
-    uint64_t v = 0;
-    for (unsigned shift = 0; *p < end && shift < 64; shift += 7) {
-        uint8_t byte = *(*p)++;
-        v |= (uint64_t)(byte & 0x7f) << shift;
-        if (byte < 0x80) {
-            *ret = v;
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool set_number(struct event *e, uint64_t field, uint64_t v)
 {
     switch (field) {
@@ -194,6 +131,9 @@ static bool set_number(struct event *e, uint64_t field, uint64_t v)
     case FIELD_SCHEMA_VERSION:
         e->schema_version = (uint32_t)v;
         return v <= UINT32_MAX;
+    case FIELD_REDACTED:
+        e->redacted = v == 1;
+        return v == 1;
     default:
         return false;
     }
@@ -234,27 +174,31 @@ static bool set_bytes(struct event *e, uint64_t field, struct bytes v)
     case FIELD_OCCURRED_AT:
         e->occurred_at = v;
         return true;
+    case FIELD_LIFE:
+        e->life = v;
+        return true;
+    case FIELD_REDACTION:
+        e->redaction = v;
+        return true;
     default:
         return false;
     }
 }
 
-/* One field at *p; false where it is none that we write. */
-static bool decode_field(const uint8_t **p, const uint8_t *end, struct event *e)
+/* Splits a body; false where a field is none that we write. */
+static bool split(struct bytes body, struct event *e)
 {
-    uint64_t tag, v;
-    if (!get_varint(p, end, &tag) || !get_varint(p, end, &v)) {
-        return false;
+    const uint8_t *p = body.p, *end = body.p + body.n;
+    while (p < end) {
+        struct wire_field f;
+        if (!wire_get_field(&p, end, &f)) {
+            return false;
+        }
+        if (!(f.is_bytes ? set_bytes(e, f.number, f.content) : set_number(e, f.number, f.value))) {
+            return false;
+        }
     }
-    if ((tag & 7) == WIRE_VARINT) {
-        return set_number(e, tag >> 3, v);
-    }
-    if ((tag & 7) != WIRE_BYTES || v > (uint64_t)(end - *p)) {
-        return false;
-    }
-    struct bytes content = bytes_of(*p, (size_t)v);
-    *p += v;
-    return set_bytes(e, tag >> 3, content);
+    return e->revision > 0 && e->stream.n > 0 && e->stream.n <= EVENT_NAME_MAX;
 }
 
 err_t record_decode(uint64_t position, struct bytes body, struct event *ret)
@@ -262,15 +206,58 @@ err_t record_decode(uint64_t position, struct bytes body, struct event *ret)
     /* The tags array stays as it is: only tag_count says how much of it counts. */
     memset(ret, 0, offsetof(struct event, tags));
     ret->position = position;
+    bool whole =
+        split(body, ret) && ret->type.n > 0 && ret->id.n > 0 && ret->type.n <= EVENT_NAME_MAX;
+    return whole ? ERR_OK : ERR_CORRUPT;
+}
+
+err_t record_decode_stored(uint64_t position, struct bytes body, uint32_t flags, struct event *ret)
+{
+    if ((flags & RECORD_GONE) == 0) {
+        return record_decode(position, body, ret);
+    }
+    memset(ret, 0, offsetof(struct event, tags));
+    ret->position = position;
+    bool bare = split(body, ret) && ret->type.n == 0 && ret->id.n == 0 && ret->data.n == 0 &&
+                ret->metadata.n == 0 && ret->tag_count == 0;
+    return bare ? ERR_OK : ERR_CORRUPT;
+}
+
+err_t record_peek(struct bytes body, struct record_head *ret)
+{
     const uint8_t *p = body.p, *end = body.p + body.n;
-    while (p < end) {
-        if (!decode_field(&p, end, ret)) {
+    struct wire_field revision, time, stream;
+    bool sound = wire_get_field(&p, end, &revision) && wire_get_field(&p, end, &time) &&
+                 wire_get_field(&p, end, &stream) && revision.number == FIELD_REVISION &&
+                 time.number == FIELD_TIME && stream.number == FIELD_STREAM && stream.is_bytes &&
+                 !revision.is_bytes && !time.is_bytes;
+    if (!sound) {
+        return ERR_CORRUPT;
+    }
+    *ret = (struct record_head){
+        .revision = revision.value, .time_us = (int64_t)time.value, .stream = stream.content};
+    return ERR_OK;
+}
+
+err_t record_redact(struct bytes body, uint8_t *p, size_t *ret_size)
+{
+    const uint8_t *from = body.p, *end = body.p + body.n;
+    uint8_t *start = p;
+    while (from < end) {
+        const uint8_t *field = from;
+        struct wire_field f;
+        if (!wire_get_field(&from, end, &f)) {
             return ERR_CORRUPT;
         }
+        if (f.number == FIELD_DATA || f.number == FIELD_METADATA || f.number == FIELD_REDACTED) {
+            continue;
+        }
+        memcpy(p, field, (size_t)(from - field));
+        p += from - field;
     }
-    bool whole = ret->revision > 0 && ret->stream.n > 0 && ret->type.n > 0 && ret->id.n > 0 &&
-                 ret->stream.n <= EVENT_NAME_MAX && ret->type.n <= EVENT_NAME_MAX;
-    return whole ? ERR_OK : ERR_CORRUPT;
+    p = wire_put_number(p, FIELD_REDACTED, 1);
+    *ret_size = (size_t)(p - start);
+    return ERR_OK;
 }
 
 uint16_t record_id_print(const uint8_t id[UUID_BYTES])

@@ -15,8 +15,14 @@
 #define RECORD_STAMP_BYTES_MAX (RECORD_HEADER_BYTES + 22) /* header, revision and time fields */
 #define RECORD_BODY_BYTES_MAX  ((1u << 28) - 1)
 
-#define RECORD_SYSTEM (1u << 31) /* the stream or the type belongs to the system */
-#define RECORD_FLAGS  (0xfu << 28)
+#define RECORD_SYSTEM   (1u << 31) /* the stream or the type belongs to the system */
+#define RECORD_REDACTED (1u << 29) /* without data and metadata */
+#define RECORD_GONE     (1u << 28) /* what reclaim leaves of an event: revision, time, stream */
+#define RECORD_FLAGS    (0xfu << 28)
+
+/* Field numbers of daybook.v1.Event that others than record.c put behind a draft. */
+#define RECORD_FIELD_LIFE      14
+#define RECORD_FIELD_REDACTION 15
 
 /* What the writer needs of an encoded draft: the parts point into `encoded`. */
 struct record_draft {
@@ -53,6 +59,23 @@ static inline size_t record_size(const uint8_t *record)
 
 /* Splits a body into the fields of an event; everything points into `body`. ERR_CORRUPT. */
 MUST_CHECK err_t record_decode(uint64_t position, struct bytes body, struct event *ret);
+
+/* The same for what stands in the log: one that is gone has no id and no type. */
+MUST_CHECK err_t record_decode_stored(uint64_t position, struct bytes body, uint32_t flags,
+                                      struct event *ret);
+
+/* What every record has in front, also one that is gone. ERR_CORRUPT. */
+struct record_head {
+    uint64_t revision;
+    int64_t time_us;
+    struct bytes stream;
+};
+MUST_CHECK err_t record_peek(struct bytes body, struct record_head *ret);
+
+/* The body of an event without its data and metadata, marked as redacted, into p, which has room
+ * for the body and RECORD_REDACTED_BYTES; returns its size. ERR_CORRUPT. */
+#define RECORD_REDACTED_BYTES 2
+MUST_CHECK err_t record_redact(struct bytes body, uint8_t *p, size_t *ret_size);
 
 /* The short fingerprint of an event id that the stream's posting blocks keep. */
 uint16_t record_id_print(const uint8_t id[UUID_BYTES]);

@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 
+#include "storage/hide.h"
 #include "storage/record.h"
 
 #define PROGRESS_EVENTS 100000
@@ -35,7 +36,7 @@ static err_t open_group(struct store *s, size_t events, size_t bytes)
  * META_STREAMS). */
 static err_t count_stream(struct store *s, const struct event *event)
 {
-    if (event->revision != 1) {
+    if (event->revision != 1 || event_name_is_system(event->stream)) {
         return ERR_OK;
     }
     struct kv_txn *txn;
@@ -53,6 +54,29 @@ static err_t count_stream(struct store *s, const struct event *event)
     return err == ERR_NOT_FOUND || err == ERR_CORRUPT ? ERR_OK : err;
 }
 
+/* What an event of the system says of a stream's life. Under tail_lock. */
+static err_t fold_event(struct store *s, const struct event *event)
+{
+    struct life life;
+    struct redaction redaction;
+    err_t err = ERR_OK;
+    if (event->life.n > 0) {
+        err = life_decode(event->life, &life);
+        life.position = event->position;
+        if (err == ERR_OK) {
+            hide_mark(s, life.stream);
+            err = tail_life_add(&s->tail, &life);
+        }
+    }
+    if (err == ERR_OK && event->redaction.n > 0) {
+        err = redaction_decode(event->redaction, &redaction);
+        if (err == ERR_OK) {
+            err = tail_redaction_add(&s->tail, redaction.position, event->position);
+        }
+    }
+    return err;
+}
+
 static err_t add_record(struct store *s, uint64_t position, struct bytes record)
 {
     struct bytes body;
@@ -60,7 +84,7 @@ static err_t add_record(struct store *s, uint64_t position, struct bytes record)
     uint32_t flags;
     err_t err = record_check(record, position, &body, &flags);
     if (err == ERR_OK) {
-        err = record_decode(position, body, &event);
+        err = record_decode_stored(position, body, flags, &event);
     }
     if (err == ERR_OK) {
         err = count_stream(s, &event);
@@ -77,6 +101,9 @@ static err_t add_record(struct store *s, uint64_t position, struct bytes record)
     tail_add(&s->tail, p, n);
     tail_lock(&s->tail);
     err = index_add_event(&s->tail, &event, event.revision - 1);
+    if (err == ERR_OK) {
+        err = fold_event(s, &event);
+    }
     tail_unlock(&s->tail);
     return err;
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "storage/base/check.h"
+#include "storage/hide.h"
 #include "storage/record.h"
 #include "storage/recover.h"
 #include "storage/store_int.h"
@@ -177,7 +178,7 @@ static err_t read_identity(struct store *s, struct kv_txn *txn, struct err_text 
 }
 
 struct places {
-    uint64_t index, streams;
+    uint64_t index, streams, clock_us;
 };
 
 static err_t read_places(struct store *s, struct kv_txn *txn, struct places *ret,
@@ -186,6 +187,9 @@ static err_t read_places(struct store *s, struct kv_txn *txn, struct places *ret
     err_t err = meta_get(txn, META_INDEX_POSITION, &ret->index);
     if (err == ERR_OK) {
         err = meta_get(txn, META_STREAMS, &ret->streams);
+    }
+    if (err == ERR_OK) {
+        err = meta_get(txn, META_CLOCK, &ret->clock_us);
     }
     if (err == ERR_OK) {
         err = log_last(txn, &s->log_position);
@@ -261,14 +265,15 @@ static err_t read_last_time(struct store *s)
     if (err != ERR_OK) {
         return err;
     }
-    struct store_record record;
-    struct event event;
-    err = store_get_event(v, store_view_position(v), &record);
+    struct record_head head;
+    struct bytes body;
+    uint32_t flags;
+    err = view_record(v, store_view_position(v), &body, &flags);
     if (err == ERR_OK) {
-        err = store_record_decode(&record, &event);
+        err = record_peek(body, &head);
     }
     if (err == ERR_OK) {
-        s->last_time_us = event.time_us;
+        clock_advance(s, head.time_us);
     }
     store_view_close(v);
     /* A damaged last record is for reads and verify to report, not a reason not to start. */
@@ -303,6 +308,10 @@ static err_t open_parts(struct store *s, struct err_text *et)
     if (err == ERR_OK) {
         atomic_store(&s->applied, places.index);
         atomic_store(&s->streams, places.streams);
+        atomic_store(&s->clock_us, (int64_t)places.clock_us);
+        err = hide_load(s);
+    }
+    if (err == ERR_OK) {
         err = recover(s, et);
     }
     if (err == ERR_OK) {
@@ -465,8 +474,9 @@ static err_t clear_index(struct store *s)
         return err;
     }
     err = kv_clear(txn, KV_NAMES);
-    if (err == ERR_OK) {
-        err = kv_clear(txn, KV_POSTINGS);
+    static const enum kv_table MORE[] = {KV_POSTINGS, KV_LIVES, KV_REDACTIONS};
+    for (size_t i = 0; i < sizeof MORE / sizeof MORE[0] && err == ERR_OK; i++) {
+        err = kv_clear(txn, MORE[i]);
     }
     if (err == ERR_OK) {
         err = meta_put(txn, META_INDEX_POSITION, 0);
@@ -491,11 +501,12 @@ static err_t check_log(struct store *s)
         return err;
     }
     for (uint64_t p = 1; p <= s->log_position && err == ERR_OK; p++) {
-        struct store_record record;
+        struct bytes body;
         struct event event;
-        err = store_get_event(v, p, &record);
+        uint32_t flags;
+        err = view_record(v, p, &body, &flags);
         if (err == ERR_OK) {
-            err = store_record_decode(&record, &event);
+            err = record_decode_stored(p, body, flags, &event);
         }
     }
     store_view_close(v);
@@ -524,6 +535,7 @@ err_t store_reindex(struct store *s, bool (*progress)(void *ctx, uint64_t done, 
     atomic_store(&s->applied, 0);
     atomic_store(&s->streams, 0);
     atomic_store(&s->apply_target, 0);
+    hide_forget(s);
     err = recover_log(s, progress, ctx, NULL);
     return err == ERR_OK ? apply_all(s) : err;
 }

@@ -83,6 +83,9 @@ MUST_CHECK err_t store_get_stats(struct store *s, struct store_stats *ret);
 MUST_CHECK err_t store_view_open(struct store *s, struct store_view **ret);
 void store_view_close(struct store_view *v);
 uint64_t store_view_position(const struct store_view *v);
+/* max_age_s is judged at this time, or the store's own where that is later; without it: the time of
+ * the last event. */
+void store_view_set_time(struct store_view *v, int64_t now_us);
 
 /* What to read. OR inside one list, AND across lists; empty lists do not filter. At most
  * STORE_FILTER_MAX items each, and EVENT_TAGS_MAX in all_tags, of which an event must have every
@@ -118,7 +121,7 @@ struct store_record {
 };
 
 /* Starts a read; the query's bytes must stay until the read is closed. ERR_NOT_FOUND: no such
- * stream. */
+ * stream; ERR_GONE: it was deleted. */
 MUST_CHECK err_t store_read_open(struct store_view *v, const struct store_query *q,
                                  struct store_read **ret);
 /* The next record. ERR_END at the end. ERR_FULL: it has looked at many records that do not match;
@@ -131,7 +134,8 @@ MUST_CHECK err_t store_read_next(struct store_read *r, struct store_record *ret)
 uint64_t store_read_place(const struct store_read *r);
 void store_read_close(struct store_read *r);
 
-/* Single events. ERR_NOT_FOUND; for a stream's event also when the stream is missing. */
+/* Single events. ERR_NOT_FOUND: also when the stream is missing, when the event was truncated or
+ * has expired. ERR_GONE: its stream was deleted. */
 MUST_CHECK err_t store_get_event(struct store_view *v, uint64_t position, struct store_record *ret);
 MUST_CHECK err_t store_get_stream_event(struct store_view *v, struct bytes stream,
                                         uint64_t revision, struct store_record *ret);
@@ -140,11 +144,14 @@ MUST_CHECK err_t store_get_stream_event(struct store_view *v, struct bytes strea
 MUST_CHECK err_t store_record_decode(const struct store_record *record, struct event *ret);
 
 struct store_stream_info {
-    uint64_t head_revision, first_revision, events, created_position;
+    uint64_t head_revision, first_revision; /* what can be read is from the one to the other */
+    uint64_t events, created_position;
     int64_t created_time_us;
-    bool deleted;
+    bool deleted, tombstoned;
+    uint64_t max_count, max_age_s, truncate_before; /* 0: none */
+    struct bytes custom;                            /* empty: none; borrowed from the view */
 };
-/* ERR_NOT_FOUND. */
+/* ERR_NOT_FOUND; a deleted stream is found. */
 MUST_CHECK err_t store_get_stream(struct store_view *v, struct bytes stream,
                                   struct store_stream_info *ret);
 
@@ -172,29 +179,6 @@ MUST_CHECK err_t store_list_names(struct store_view *v, const struct store_list_
                                   struct store_name_list *ret);
 void store_name_list_done(struct store_name_list *list);
 
-/* ---- maintenance ---- */
-
-struct store_verify_options {
-    /* Called about every 100,000 events with events done and in all; may be NULL. false stops it
-     * (ERR_CLOSED). */
-    bool (*progress)(void *ctx, uint64_t done, uint64_t total);
-    /* Called for each finding; may be NULL. */
-    void (*finding)(void *ctx, const char *text);
-    void *ctx;
-};
-struct store_verify_report {
-    uint64_t events, streams, findings;
-};
-/* Walks everything: checksums, gapless positions and revisions, index equals log. Damage is counted
- * and reported as findings, not as an error. Works on a live store (on the part that is applied and
- * in the tail when it began). Any thread. */
-MUST_CHECK err_t store_verify(struct store *s, const struct store_verify_options *options,
-                              struct store_verify_report *ret);
-
-/* Deletes all that is derived (names, postings) and builds it again from the log; offline: nothing
- * else may use `s`. Interrupted, it goes on at the next store_open. */
-MUST_CHECK err_t store_reindex(struct store *s,
-                               bool (*progress)(void *ctx, uint64_t done, uint64_t total),
-                               void *ctx);
+#include "storage/maintenance.h"
 
 #endif

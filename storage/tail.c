@@ -32,6 +32,8 @@ static void generation_free(struct tail_generation *g)
     for (int kind = 0; kind < NAME_KINDS; kind++) {
         map_done(&g->names[kind]);
     }
+    map_done(&g->lives);
+    map_done(&g->redactions);
     arena_done(&g->lists);
     free(g->records);
     free(g);

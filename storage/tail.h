@@ -22,7 +22,7 @@
 
 #include "storage/base/arena.h"
 #include "storage/base/map.h"
-#include "storage/event.h"
+#include "storage/life.h"
 #include "storage/names.h"
 
 #define TAIL_GENERATIONS_MAX 8
@@ -40,6 +40,23 @@ struct tail_list {
     uint32_t cap;
 };
 
+/* A version of a stream's life, and the one before it in the same generation. Immutable. */
+struct tail_life {
+    struct life life;
+    const struct tail_life *older;
+};
+
+/* Where a stream's versions hang; under the lock. */
+struct tail_lives {
+    struct bytes stream;
+    const struct tail_life *newest;
+};
+
+struct tail_redaction {
+    uint8_t key[8]; /* the target */
+    uint64_t target, position;
+};
+
 struct tail_generation {
     _Atomic unsigned references;
     uint64_t first;          /* position of its first event */
@@ -48,6 +65,9 @@ struct tail_generation {
     struct tail_chunk *chunks;
     struct arena lists; /* the lists, their names and arrays */
     struct map names[NAME_KINDS];
+    struct map lives;      /* stream: struct tail_lives */
+    struct map redactions; /* target (8 bytes, big-endian): struct tail_redaction */
+    _Atomic bool has_lives, has_redactions;
     _Atomic size_t bytes;
 };
 
@@ -90,6 +110,10 @@ struct tail_list *tail_list_get(struct tail *t, enum name_kind kind, struct byte
 /* Adds a position to a list of the active generation. Under tail_lock. ERR_MEMORY. */
 MUST_CHECK err_t tail_list_add(struct tail *t, struct tail_list *list, uint64_t position,
                                uint16_t print);
+/* Adds a life that an event in the active generation says, a redaction that one asks for; copied.
+ * Under tail_lock. ERR_MEMORY. */
+MUST_CHECK err_t tail_life_add(struct tail *t, const struct life *life);
+MUST_CHECK err_t tail_redaction_add(struct tail *t, uint64_t target, uint64_t position);
 void tail_lock(struct tail *t);
 void tail_unlock(struct tail *t);
 
@@ -132,6 +156,13 @@ struct tail_span {
 /* Fills spans[0 … TAIL_GENERATIONS_MAX) oldest first and returns how many are not empty. */
 size_t tail_find(const struct tail_snapshot *s, enum name_kind kind, struct bytes name,
                  struct tail_span spans[TAIL_GENERATIONS_MAX]);
+
+/* The newest life that an event at or before `position` says; false: the snapshot has none.
+ * Borrowed from the snapshot. */
+bool tail_find_life(const struct tail_snapshot *s, struct bytes stream, uint64_t position,
+                    struct life *ret);
+/* Whether an event at or before `position` asks for this redaction. */
+bool tail_find_redaction(const struct tail_snapshot *s, uint64_t target, uint64_t position);
 
 /* Calls `each` for every list of a kind in the snapshot (a name comes once per generation that has
  * it); under the lock. */

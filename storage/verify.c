@@ -61,7 +61,7 @@ static err_t check_event(struct verifier *v, struct store_view *view, uint64_t p
     uint32_t flags;
     err_t err = view_record(view, position, &body, &flags);
     if (err == ERR_OK) {
-        err = record_decode(position, body, &event);
+        err = record_decode_stored(position, body, flags, &event);
     }
     if (err == ERR_CORRUPT) {
         find(v, "position %" PRIu64 ": the record is damaged", position);
@@ -244,7 +244,8 @@ static err_t check_name(struct verifier *v, struct store_view *view, const struc
              BYTES_ARGS(name));
     }
     v->in_index[kind] += walk.within;
-    v->report->streams += kind == NAME_STREAM && said.first <= v->end;
+    v->report->streams +=
+        kind == NAME_STREAM && !event_name_is_system(name) && said.first <= v->end;
     return ERR_OK;
 }
 
@@ -322,11 +323,11 @@ static err_t check_tail(struct verifier *v)
         uint32_t flags;
         err = view_record(view, p, &body, &flags);
         if (err == ERR_OK) {
-            err = record_decode(p, body, &event);
+            err = record_decode_stored(p, body, flags, &event);
         }
         if (err == ERR_OK) {
             v->report->events++;
-            v->report->streams += event.revision == 1;
+            v->report->streams += event.revision == 1 && !event_name_is_system(event.stream);
         } else if (err == ERR_CORRUPT) {
             find(v, "position %" PRIu64 ": the record is damaged", p);
             err = ERR_OK;

@@ -140,8 +140,8 @@ void daybook_close(struct daybook *db)
     free(db);
 }
 
-/* The flag first: who is woken up looks at it. The eventfd stays readable, so nobody sleeps again.
- */
+/* The flag first: who is woken up looks at it. The eventfd stays readable, so nobody sleeps
+ * again. */
 void daybook_interrupt(struct daybook *db)
 {
     int error = errno;

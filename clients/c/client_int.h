@@ -52,8 +52,8 @@ void daybook_transfer_stop(struct daybook_transfer *t);
 void daybook_transfer_wait(struct daybook_transfer *t, size_t n);
 /* Whether an exchange that is over is to be made again; if so, waits first. */
 bool daybook_http_retry(const struct daybook_transfer *t, struct daybook_retry *retry);
-/* The same where the caller knows the reason; false: it was tried for long enough, or must not be.
- */
+/* The same where the caller knows the reason; false: it was tried for long enough, or must not
+ * be. */
 bool daybook_http_wait(const struct daybook_transfer *t, const char *reason,
                        struct daybook_retry *retry);
 /* A whole exchange with retries on the handle's own transfer; the body is in db->call.body.

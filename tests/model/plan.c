@@ -228,6 +228,9 @@ void plan_compare(const struct plan *p, const struct command *c)
     case VERDICT_CONDITION_TOO_BROAD:
     case VERDICT_STREAM_DELETED:
     case VERDICT_FAILED:
+    case VERDICT_STREAM_NOT_FOUND:
+    case VERDICT_EVENT_NOT_FOUND:
+    case VERDICT_INVALID_TRUNCATION:
         fail();
     }
 }

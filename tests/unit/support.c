@@ -318,6 +318,39 @@ struct command *test_one(const char *stream, struct expectation expected, uint64
     return c;
 }
 
+struct command *test_metadata(const char *stream, const struct life_change *change)
+{
+    uint8_t id[UUID_BYTES];
+    struct command *c = test_command();
+    test_id(fresh_id(), id);
+    assert_int_equal(command_set_metadata(c, bytes_of_string(stream), TEST_ANY, change,
+                                          bytes_of(id, UUID_BYTES)),
+                     ERR_OK);
+    return c;
+}
+
+struct command *test_delete(const char *stream, bool tombstone)
+{
+    uint8_t id[UUID_BYTES];
+    struct command *c = test_command();
+    test_id(fresh_id(), id);
+    assert_int_equal(command_delete_stream(c, bytes_of_string(stream), TEST_ANY, tombstone,
+                                           bytes_of(id, UUID_BYTES)),
+                     ERR_OK);
+    return c;
+}
+
+struct command *test_redact(const char *stream, uint64_t revision)
+{
+    uint8_t id[UUID_BYTES];
+    struct command *c = test_command();
+    test_id(fresh_id(), id);
+    assert_int_equal(command_redact(c, bytes_of_string(stream), revision,
+                                    BYTES_LITERAL("they asked"), bytes_of(id, UUID_BYTES)),
+                     ERR_OK);
+    return c;
+}
+
 void test_commit_group(struct store *s, struct command **commands, size_t n, int64_t now_us)
 {
     err_t err = store_commit(s, commands, n, now_us);

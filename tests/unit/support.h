@@ -82,6 +82,11 @@ void test_add_tagged(struct command *c, uint64_t id, const char *type, const cha
 struct command *test_one(const char *stream, struct expectation expected, uint64_t id,
                          const char *type, const char *data);
 
+/* Commands on a stream's life, with a fresh id. */
+struct command *test_metadata(const char *stream, const struct life_change *change);
+struct command *test_delete(const char *stream, bool tombstone);
+struct command *test_redact(const char *stream, uint64_t revision);
+
 /* Commits, applying first where the tail is full. */
 enum verdict test_commit(struct store *s, struct command *c);
 /* The same for a group. */

@@ -144,8 +144,8 @@ static void test_fold_forgets_versions(void **state)
     assert_null(catalog_version(p, 7));
 }
 
-/* Definitions do not show where the system is not asked for, and no client's command can make one.
- */
+/* Definitions do not show where the system is not asked for, and no client's command can make
+ * one. */
 static void test_events_are_the_systems(void **state)
 {
     struct fixture *f = *state;

@@ -62,7 +62,9 @@ static void test_store_open_other_format(void **state)
     test_put(s, "a", "T", "1");
     store_close(s);
     put_meta(&dir, META_FORMAT, STORE_FORMAT_VERSION + 1);
-    expect_refusal(&options, ERR_FORMAT, "has format version 2");
+    expect_refusal(&options, ERR_FORMAT, "has format version 3");
+    put_meta(&dir, META_FORMAT, STORE_FORMAT_VERSION - 1);
+    expect_refusal(&options, ERR_FORMAT, "has format version 1");
     put_meta(&dir, META_FORMAT, STORE_FORMAT_VERSION);
     s = test_open(&dir);
     test_expect_event(s, 1, "a", 1, "1");
