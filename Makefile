@@ -108,7 +108,7 @@ FUZZ_PROGRAMS   := $(call programs,$(FUZZ))
 
 # ---- targets ------------------------------------------------------------------------------------
 
-.PHONY: all run tests benches fuzzers test check bench fuzz tidy install clean help need-packages
+.PHONY: all run tests benches fuzzers test check bench fuzz soak tidy install clean help need-packages
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -148,6 +148,11 @@ fuzz: ## run every fuzz target for FUZZ_SECONDS (60)
 	@scripts/deps --fuzz
 	@$(MAKE) --no-print-directory $(PARALLEL) SANITIZER=fuzzer fuzzers
 	@scripts/test --fuzz $(FUZZ_SECONDS)
+
+soak: ## kill loops, power cuts, faults and bit flips at full length (hours)
+	@scripts/deps --test
+	@$(MAKE) --no-print-directory $(PARALLEL) all tests
+	@scripts/test --soak
 
 tidy: ## format, layers, size budgets, names, static analysis
 	@scripts/deps --tidy
