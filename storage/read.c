@@ -239,6 +239,32 @@ static err_t open_names(struct store_read *r, enum name_kind kind, const struct 
     return n == 0 ? ERR_OK : add_dimension(r, kind, names, n);
 }
 
+static uint64_t dimension_count(const struct dimension *d)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < d->n; i++) {
+        n += source_count(&d->sources[i]);
+    }
+    return n;
+}
+
+/* The rarest first: where it has nothing more, the blocks of the others are never looked at. */
+static void sort_dimensions(struct store_read *r)
+{
+    uint64_t counts[DIMENSIONS_MAX];
+    for (size_t i = 0; i < r->dimension_count; i++) {
+        struct dimension moved = r->dimensions[i];
+        uint64_t count = dimension_count(&moved);
+        size_t k = i;
+        for (; k > 0 && counts[k - 1] > count; k--) {
+            r->dimensions[k] = r->dimensions[k - 1];
+            counts[k] = counts[k - 1];
+        }
+        r->dimensions[k] = moved;
+        counts[k] = count;
+    }
+}
+
 static err_t open_dimensions(struct store_read *r)
 {
     const struct store_filter *f = &r->query.filter;
@@ -253,7 +279,11 @@ static err_t open_dimensions(struct store_read *r)
     for (size_t i = 0; i < f->all_tag_count && err == ERR_OK && !r->nothing; i++) {
         err = add_dimension(r, NAME_TAG, &f->all_tags[i], 1);
     }
-    return err == ERR_OK && !r->nothing ? open_prefixes(r) : err;
+    err = err == ERR_OK && !r->nothing ? open_prefixes(r) : err;
+    if (err == ERR_OK) {
+        sort_dimensions(r);
+    }
+    return err;
 }
 
 static err_t open_stream(struct store_read *r)

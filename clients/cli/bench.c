@@ -22,7 +22,7 @@
 struct given {
     const char *workload, *encoding, *expect, *path;
     uint64_t connections, batch, payload, streams, events, requests, seconds, warmup_ms, spin_us;
-    bool ids, json;
+    bool ids, condition, json;
 };
 
 /* Defaults by workload. */
@@ -31,6 +31,7 @@ static const struct bench_config defaults[] = {
     [BENCH_POST] = {.connections = 64, .batch = 1, .streams = 10000, .exact = true},
     [BENCH_READ_STREAM] = {.connections = 8, .batch = 1, .streams = 1000},
     [BENCH_READ_LOG] = {.connections = 1, .batch = 1, .streams = 1},
+    [BENCH_TAGGED] = {.connections = 64, .batch = 1, .streams = 10000},
 };
 
 #define WORKLOADS (sizeof defaults / sizeof defaults[0])
@@ -57,10 +58,12 @@ static const char about[] =
     "Measures durable appends and reads over HTTP/1.1, with one request outstanding on each\n"
     "connection, all from one thread. It writes to the server: streams order-<n>, events of type\n"
     "OrderPlaced. Workloads:\n"
-    "  append       events to streams chosen at random\n"
-    "  read-stream  whole streams chosen at random, appended first where they are missing\n"
-    "  read-log     the whole log (NDJSON or protobuf)\n"
-    "  post         the requests of append to --path of any server: the limit of bare HTTP\n"
+    "  append         events to streams chosen at random\n"
+    "  append-tagged  events with two tags, one a request; with --condition: if nothing of their\n"
+    "                 type and tags came after the stream's last answer\n"
+    "  read-stream    whole streams chosen at random, appended first where they are missing\n"
+    "  read-log       the whole log (NDJSON or protobuf)\n"
+    "  post           the requests of append to --path of any server: the limit of bare HTTP\n"
     "Without a workload a suite of them runs. Exits 1 when any request failed. Ctrl-C ends it\n"
     "with what was measured until then.\n";
 
@@ -133,6 +136,7 @@ static int parse(int argc, char **argv, struct given *given)
         {"expect", CLI_TEXT, &given->expect, "exact|any", "expected_revision of an append (exact)"},
         {"encoding", CLI_TEXT, &given->encoding, "json|protobuf", "of requests and answers (json)"},
         {"ids", CLI_FLAG, &given->ids, NULL, "send an id with every event"},
+        {"condition", CLI_FLAG, &given->condition, NULL, "of append-tagged: guard each by one"},
         {"events", CLI_NUMBER, &given->events, "N", "of a stream that is read (100)"},
         {"path", CLI_TEXT, &given->path, "PATH", "of post (/)"},
         {"requests", CLI_NUMBER, &given->requests, "N", "stop after so many (read-log 1)"},
@@ -142,7 +146,7 @@ static int parse(int argc, char **argv, struct given *given)
         {"json", CLI_FLAG, &given->json, NULL, "a line of JSON a workload instead of the table"},
     };
     const struct cli_usage usage = {
-        .synopsis = "bench [append|read-stream|read-log|post] [options]",
+        .synopsis = "bench [append|append-tagged|read-stream|read-log|post] [options]",
         .about = about,
         .options = options,
         .options_n = sizeof options / sizeof options[0],
@@ -178,7 +182,7 @@ static bool configure(const struct given *given, struct bench_config *ret)
     }
     if (workload == WORKLOADS) {
         cli_error("unknown workload: %s", given->workload);
-        cli_hint("there are append, read-stream, read-log and post");
+        cli_hint("there are append, append-tagged, read-stream, read-log and post");
         return false;
     }
     bool log = workload == BENCH_READ_LOG;
@@ -195,6 +199,7 @@ static bool configure(const struct given *given, struct bench_config *ret)
     ret->spin_us = given->spin_us;
     ret->path = given->path == NULL ? "/" : given->path;
     ret->ids = given->ids;
+    ret->condition = given->condition;
     static const char *const encodings[] = {"protobuf", "json"};
     static const char *const expectations[] = {"exact", "any"};
     return read_choice("encoding", given->encoding, encodings, &ret->protobuf) &&
@@ -224,6 +229,15 @@ static bool check(const struct bench_config *config)
     }
     if (config->exact && config->streams < config->connections) {
         cli_error("--expect exact needs at least as many streams as connections");
+        return false;
+    }
+    bool tagged = config->workload == BENCH_TAGGED;
+    if (tagged && (config->batch > 1 || config->protobuf || config->exact || config->ids)) {
+        cli_error("append-tagged takes no --batch, --encoding, --expect and --ids");
+        return false;
+    }
+    if (config->condition && (!tagged || config->streams < config->connections)) {
+        cli_error("--condition is for append-tagged, with at least as many streams as connections");
         return false;
     }
     if (config->workload == BENCH_POST && config->path[0] != '/') {

@@ -17,7 +17,8 @@ static const struct {
 
 const char *bench_workload_name(enum bench_workload workload)
 {
-    static const char *const names[] = {"append", "post", "read-stream", "read-log"};
+    static const char *const names[] = {"append", "post", "read-stream", "read-log",
+                                        "append-tagged"};
     return names[workload];
 }
 
@@ -29,7 +30,8 @@ static double per_second(uint64_t n, const struct bench_stats *stats)
 /* What went the way that matters: to the server for appends, from it for reads. */
 static double megabytes(const struct bench_config *config, const struct bench_stats *stats)
 {
-    bool writes = config->workload == BENCH_APPEND || config->workload == BENCH_POST;
+    bool writes = config->workload == BENCH_APPEND || config->workload == BENCH_POST ||
+                  config->workload == BENCH_TAGGED;
     return per_second(writes ? stats->bytes_sent : stats->bytes_received, stats) / 1e6;
 }
 
@@ -54,6 +56,10 @@ static void describe(const struct bench_config *config, char *ret, size_t size)
     case BENCH_POST:
         snprintf(ret, size, "%s %" PRIu64 "x%" PRIu64 " %s", what, config->connections,
                  config->batch, encoding);
+        break;
+    case BENCH_TAGGED:
+        snprintf(ret, size, "%s %s %" PRIu64 "x1 %s", what, config->condition ? "guarded" : "any",
+                 config->connections, encoding);
         break;
     case BENCH_READ_STREAM:
         snprintf(ret, size, "%s %" PRIu64 "x%" PRIu64 " %s", what, config->connections,

@@ -25,6 +25,7 @@
 #define ID_BYTES          16
 #define ID_COUNTER        6 /* bytes of an id that count */
 #define VARINT_MAX        10
+#define AFTER_WIDTH       20
 #define HEX_ID_COUNTER_AT 24 /* behind the last '-' of an id's text form */
 
 /* Fields of daybook/v1 as tags: number << 3 | wire type. */
@@ -286,10 +287,64 @@ static bool add_events(struct bench_template *t, const struct bench_shape *shape
     return ok;
 }
 
+/* ---- events with tags ---- */
+
+/* Adds text in which each '*' stands for the stream's number, and each '#' for its last digit. */
+static bool add_numbered(struct bench_template *t, const char *text)
+{
+    bool ok = true;
+    for (; ok && *text != '\0'; text += *text != '\0') {
+        size_t n = strcspn(text, "*#");
+        ok = daybook_buffer_add(&t->bytes, text, n);
+        text += n;
+        if (ok && *text != '\0') {
+            unsigned digits = *text == '*' ? t->digits : 1;
+            t->places[t->place_count] = t->bytes.n;
+            t->place_n[t->place_count++] = digits;
+            ok = daybook_buffer_add(&t->bytes, "00000000000000000000", digits);
+        }
+    }
+    return ok;
+}
+
+/* Of two tags one is the stream's own, the other that of every tenth. */
+#define TAGS "\"tags\":[\"" CATEGORY ":*\",\"region:#\"]"
+
+static bool add_tagged(struct bench_template *t, const struct bench_shape *shape)
+{
+    static const char spaces[AFTER_WIDTH + 1] = "                   0";
+    struct daybook_buffer *b = &t->bytes;
+    size_t number_at;
+    char *data = malloc(shape->payload);
+    bool ok = data != NULL &&
+              add_numbered(t, "{\"appends\":[{\"stream\":\"" CATEGORY
+                              "-*\",\"events\":[{\"type\":\"" EVENT_TYPE "\"," TAGS ",\"data\":");
+    if (ok) {
+        make_payload(data, shape->payload, &number_at);
+        t->number_at = number_at > 0 ? b->n + number_at : 0;
+        ok = daybook_buffer_add(b, data, shape->payload) && daybook_buffer_add_text(b, "}]}]");
+    }
+    free(data);
+    if (ok && shape->condition) {
+        ok = add_numbered(
+            t, ",\"condition\":{\"fail_if_events_match\":{\"items\":[{\"types\":[\"" EVENT_TYPE
+               "\"]," TAGS "}]},\"after\":");
+        t->after_at = b->n;
+        ok = ok && daybook_buffer_add_text(b, spaces) && daybook_buffer_add_text(b, "}");
+    }
+    ok = ok && daybook_buffer_add_text(b, "}");
+    if (ok) {
+        write_length(t);
+    }
+    return ok;
+}
+
 bool bench_append_init(struct bench_template *t, const struct bench_shape *shape)
 {
     const char *media = shape->protobuf ? "application/x-protobuf" : "application/json";
-    const char *path = shape->path != NULL ? shape->path : "/v1/streams/" CATEGORY "-*/events";
+    const char *path = shape->path != NULL ? shape->path
+                       : shape->tagged     ? "/v1/events"
+                                           : "/v1/streams/" CATEGORY "-*/events";
     memset(t, 0, sizeof *t);
     t->batch = shape->batch;
     t->exact = shape->exact;
@@ -307,7 +362,7 @@ bool bench_append_init(struct bench_template *t, const struct bench_shape *shape
         return false;
     }
     t->body_at = t->bytes.n;
-    return add_events(t, shape);
+    return shape->tagged ? add_tagged(t, shape) : add_events(t, shape);
 }
 
 bool bench_get_init(struct bench_template *t, const struct bench_shape *shape, const char *path,
@@ -330,6 +385,22 @@ void bench_patch_stream(struct bench_template *t, uint64_t stream)
 {
     if (t->stream_at > 0) {
         write_digits((char *)t->bytes.p + t->stream_at, t->digits, t->stream_base + stream);
+    }
+    for (size_t i = 0; i < t->place_count; i++) {
+        write_digits((char *)t->bytes.p + t->places[i], (unsigned)t->place_n[i],
+                     t->stream_base + stream);
+    }
+}
+
+/* Blanks in front of a number are as good as none. */
+void bench_patch_after(struct bench_template *t, uint64_t position)
+{
+    if (t->after_at > 0) {
+        char digits[AFTER_WIDTH];
+        size_t n = write_decimal(digits, position);
+        uint8_t *p = t->bytes.p + t->after_at;
+        memset(p, ' ', AFTER_WIDTH - n);
+        memcpy(p + AFTER_WIDTH - n, digits, n);
     }
 }
 

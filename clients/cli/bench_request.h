@@ -18,6 +18,8 @@ struct bench_shape {
     const char *path;          /* instead of the route for appends; NULL: none */
     uint64_t batch, payload, streams;
     bool exact, protobuf, ids;
+    bool tagged;    /* one event with two tags, as POST /v1/events; JSON, without expectation */
+    bool condition; /* of tagged: under the condition that nothing of its type has both tags */
 };
 
 struct bench_template {
@@ -30,6 +32,10 @@ struct bench_template {
     size_t number_at;            /* in the first event: the digits of its number; 0: nowhere */
     size_t id_at;                /* in the first event: the counter in its id; 0: nowhere */
     size_t stride;               /* from one event to the next */
+    size_t places[5]; /* of tagged: more digits of the stream's number, all of them or the last */
+    size_t place_n[5];
+    size_t place_count;
+    size_t after_at; /* of condition: where its position is; 0: nowhere */
     uint64_t batch;
     bool exact, protobuf;
 };
@@ -45,6 +51,8 @@ void bench_template_done(struct bench_template *t);
 void bench_patch_stream(struct bench_template *t, uint64_t stream);
 /* The events' numbers, which their ids come from as well: first, first + 1, ... */
 void bench_patch_events(struct bench_template *t, uint64_t first);
+/* The position after which the condition looks; only where there is one. */
+void bench_patch_after(struct bench_template *t, uint64_t position);
 /* What the stream's head is expected to be; only where the shape is exact. */
 void bench_patch_expected(struct bench_template *t, uint64_t head);
 

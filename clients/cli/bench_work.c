@@ -30,7 +30,7 @@ struct work {
     struct bench_load *load;
     struct bench_shape shape;
     struct worker *workers; /* owned, one a connection */
-    uint64_t *heads;        /* owned, by stream */
+    uint64_t *heads;        /* owned, by stream: revisions, or of BENCH_TAGGED positions */
     uint64_t left;          /* requests still to begin */
     uint64_t deadline_ns;
     uint64_t number; /* of the next event */
@@ -94,6 +94,58 @@ static bool done_append(void *context, size_t connection, struct bench_answer *a
     work->heads[work->workers[connection].stream] += work->config->batch;
     answer->events = work->config->batch;
     return true;
+}
+
+/* ---- append-tagged ---- */
+
+static bool next_tagged(void *context, size_t connection, uint64_t now_ns,
+                        struct bench_request *ret)
+{
+    struct work *work = context;
+    struct worker *w = &work->workers[connection];
+    if (!next_append(context, connection, now_ns, ret)) {
+        return false;
+    }
+    bench_patch_after(&w->request, work->heads[w->stream]);
+    return true;
+}
+
+/* The number behind a key of an answer; 0: it has no such key. */
+static uint64_t number_of(const struct bench_answer *answer, const char *key)
+{
+    const char *found = strstr(answer->text, key);
+    return found == NULL ? 0 : strtoull(found + strlen(key), NULL, 10);
+}
+
+static bool done_tagged(void *context, size_t connection, struct bench_answer *answer)
+{
+    struct work *work = context;
+    uint64_t position = number_of(answer, "\"last_position\":");
+    work->heads[work->workers[connection].stream] = position;
+    answer->events = 1;
+    return answer->status == 201 && position > 0;
+}
+
+/* Whoever begins knows all that there is. */
+static bool next_position(void *context, size_t connection, uint64_t now_ns,
+                          struct bench_request *ret)
+{
+    struct work *work = context;
+    struct worker *w = &work->workers[connection];
+    (void)now_ns;
+    *ret = (struct bench_request){w->request.bytes.p, w->request.bytes.n, BENCH_COUNT_NONE};
+    return connection == 0 && w->cursor++ == 0;
+}
+
+static bool done_position(void *context, size_t connection, struct bench_answer *answer)
+{
+    struct work *work = context;
+    uint64_t position = number_of(answer, "\"position\":");
+    (void)connection;
+    for (uint64_t i = 0; i < work->config->streams; i++) {
+        work->heads[i] = position;
+    }
+    return answer->status == 200;
 }
 
 static bool done_post(void *context, size_t connection, struct bench_answer *answer)
@@ -177,12 +229,8 @@ static bool done_head(void *context, size_t connection, struct bench_answer *ans
     if (answer->status == 404) {
         return true;
     }
-    const char *found = strstr(answer->text, key);
-    if (answer->status != 200 || found == NULL) {
-        return false;
-    }
-    work->heads[work->workers[connection].stream] = strtoull(found + sizeof key - 1, NULL, 10);
-    return true;
+    work->heads[work->workers[connection].stream] = number_of(answer, key);
+    return answer->status == 200 && strstr(answer->text, key) != NULL;
 }
 
 /* Appends to streams that are too short. */
@@ -257,6 +305,13 @@ static bool learn_heads(struct work *work)
            run_strictly(work, &job, "get the heads of the streams");
 }
 
+static bool learn_position(struct work *work)
+{
+    const struct bench_job job = {work, next_position, done_position};
+    return make_requests(work, "/v1/status", "application/json") &&
+           run_strictly(work, &job, "get the server's position");
+}
+
 static bool fill_streams(struct work *work)
 {
     const struct bench_job job = {work, next_fill, done_fill};
@@ -284,6 +339,10 @@ static bool prepare(struct work *work, struct bench_job *ret)
         ret->next = next_append;
         ret->done = done_post;
         return make_requests(work, NULL, NULL);
+    case BENCH_TAGGED:
+        ret->next = next_tagged;
+        ret->done = done_tagged;
+        return learn_position(work) && make_requests(work, NULL, NULL);
     case BENCH_READ_STREAM:
         ret->next = next_stream_read;
         ret->done = done_stream_read;
@@ -343,6 +402,8 @@ bool bench_work_run(const char *url, const struct bench_config *config, struct b
         .exact = config->exact,
         .protobuf = config->protobuf,
         .ids = config->ids,
+        .tagged = config->workload == BENCH_TAGGED,
+        .condition = config->condition,
     };
     work.workers = calloc((size_t)config->connections, sizeof *work.workers);
     work.heads = calloc((size_t)config->streams, sizeof *work.heads);

@@ -12,6 +12,7 @@ enum bench_workload {
     BENCH_POST, /* the requests of append, to some other path */
     BENCH_READ_STREAM,
     BENCH_READ_LOG,
+    BENCH_TAGGED, /* one event with two tags a request */
 };
 
 struct bench_config {
@@ -28,7 +29,8 @@ struct bench_config {
     enum bench_workload workload;
     bool exact; /* expected_revision is the stream's head, else "any" */
     bool protobuf;
-    bool ids; /* events have ids of the client's */
+    bool ids;       /* events have ids of the client's */
+    bool condition; /* of BENCH_TAGGED */
 };
 
 /* Opens the connections, prepares the server's streams, warms up, measures. False: it could not be

@@ -220,7 +220,7 @@ def bench(url, workload, **options):
     """`daybook bench`: what it says in JSON, with the fields that all our measurements have."""
     command = [program("daybook"), "--url", url, "bench", workload, "--json", *BENCH_FLAGS]
     for name, value in options.items():
-        command += [f"--{name.replace('_', '-')}", str(value)]
+        command += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     got = run_json(command)
     return {"per_s": got["requests_per_s"], "events_per_s": got["events_per_s"],
             "mb_per_s": got["mb_per_s"], "p50_us": got["latency_us"]["p50"],

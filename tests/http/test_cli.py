@@ -57,6 +57,9 @@ WRONG_CALLS = [
     (["read", "s", "--tag", "t"], "--category, --prefix and --tag are for the whole log, not for one stream"),
     (["import"], "an argument is missing"),
     (["import", "x", "--batch-events", "0"], "--batch-events must be between 1 and 10000"),
+    (["bench", "append", "--condition"],
+     "--condition is for append-tagged, with at least as many streams as connections"),
+    (["bench", "append-tagged", "--batch", "2"], "append-tagged takes no --batch, --encoding, --expect and --ids"),
     (["reindex"], "reindex works on a data directory, not on a running server"),
 ]
 
@@ -397,3 +400,15 @@ def test_bench_interrupted(server):
     assert process.returncode == 130 and said.startswith(b"daybook: interrupted"), said
     result = json.loads(out)
     assert result["failed"] == 0 and 0 < result["seconds"] < 600
+
+
+def test_bench_append_tagged(fresh):
+    """Each event has its stream's tag and another; every condition holds, for each looks behind its stream's last answer, also
+    in a second run on the same store."""
+    for run in (1, 2):
+        out = daybook("bench", "append-tagged", "--condition", "--connections", "4", "--streams", "40", "--warmup-ms", "0",
+                      "--requests", "300", "--json", server=fresh).stdout
+        assert (json.loads(out)["failed"], json.loads(out)["events"]) == (0, 300)
+        events = fresh.read_all(type="OrderPlaced")
+        assert len(events) == 300 * run
+    assert all(e["tags"] == ["order:" + e["stream"][6:], "region:" + e["stream"][-1]] for e in events)

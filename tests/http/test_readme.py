@@ -20,4 +20,8 @@ def test_the_five_minutes_of_the_readme(fresh):
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=25)
     assert done.returncode == 0, done.stderr
     assert '"status":4' not in done.stdout and "OrderShipped" in done.stdout
+    # "Send it again": the username is taken now, by another stream's event too.
+    (guarded,) = re.findall(r"^curl [^\n]*-d '\{\n.*?\}'$", script, re.S | re.M)
+    again = subprocess.run(["bash", "-c", guarded.replace("user-7", "user-8")], capture_output=True, text=True, timeout=25, check=True)
+    assert '"type":"urn:daybook:problem:condition-failed"' in again.stdout and '"condition_violations":[{"item":0,"position":' in again.stdout
     assert "0 events appended" in done.stdout + done.stderr

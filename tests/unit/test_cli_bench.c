@@ -286,6 +286,41 @@ static void test_append_protobuf(void **state)
     bench_template_done(&t);
 }
 
+/* The stream's number is everywhere it belongs, and the request is JSON of one length. */
+static void test_append_tagged(void **state)
+{
+    static const char *const wanted[] = {
+        "POST /p/v1/events HTTP/1.1\r\n",
+        "{\"appends\":[{\"stream\":\"order-142\",\"events\":[{\"type\":\"OrderPlaced\","
+        "\"tags\":[\"order:142\",\"region:2\"],\"data\":{\"order\":\"00000099\"",
+        "\"}}]}]",
+        ",\"condition\":{\"fail_if_events_match\":{\"items\":[{\"types\":[\"OrderPlaced\"],"
+        "\"tags\":[\"order:142\",\"region:2\"]}]},\"after\":                1234}}"};
+    (void)state;
+    for (int condition = 0; condition < 2; condition++) {
+        struct bench_template t;
+        struct bench_shape s = shape;
+        s.exact = false;
+        s.batch = 1;
+        s.tagged = true;
+        s.condition = condition == 1;
+        assert_true(bench_append_init(&t, &s));
+        bench_patch_stream(&t, 42);
+        bench_patch_events(&t, 99);
+        bench_patch_expected(&t, 5); /* says nothing here */
+        bench_patch_after(&t, 99999);
+        bench_patch_after(&t, 1234);
+        char *text = text_of(&t);
+        for (int i = 0; i < 3 + condition; i++) {
+            assert_non_null(strstr(text, wanted[i]));
+        }
+        assert_int_equal(strstr(text, "condition") != NULL, condition);
+        assert_string_equal(text + strlen(text) - 2, condition == 1 ? "}}" : "]}");
+        free(text);
+        bench_template_done(&t);
+    }
+}
+
 static void test_get(void **state)
 {
     struct bench_template t;
@@ -309,6 +344,7 @@ int main(void)
         cmocka_unit_test(test_hist_quantiles),       cmocka_unit_test(test_append_json),
         cmocka_unit_test(test_append_payload_sizes), cmocka_unit_test(test_append_ids),
         cmocka_unit_test(test_append_protobuf),      cmocka_unit_test(test_get),
+        cmocka_unit_test(test_append_tagged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
