@@ -130,10 +130,30 @@ void http_reply_stream(struct http_request *rq, unsigned status, const char *con
 /* The handler returns without a reply; `resumed` runs on the loop's thread after http_resume. */
 void http_suspend(struct http_request *rq, void (*resumed)(struct http_request *rq, void *ctx),
                   void *ctx);
+/* The same for a wait that may be long: libmicrohttpd lets go of the connection at once, so that
+ * until http_resume the socket may be watched (not read) by whoever will call that. */
+void http_suspend_long(struct http_request *rq, void (*resumed)(struct http_request *rq, void *ctx),
+                       void *ctx);
+int http_socket(const struct http_request *rq);
 /* Any thread, once per suspend; it may even come before the handler has returned. */
 void http_resume(struct http_request *rq);
 /* Resumes `n` requests, waking each loop once. The array is in another order afterwards, its
  * requests out of reach. */
 void http_resume_all(struct http_request **rqs, size_t n);
+
+/* ---- a response that another thread writes (http_detach.c) ---- */
+/* Instead of a reply, on the loop's thread: composes status and headers. From here on the request
+ * is its owner's, one thread, until http_detached_end; only the three functions below may be called
+ * for it, and http_socket, to watch the socket for room and for a hang-up. What the handler got
+ * from the request (path, query, headers, arena, context) is gone when this returns. */
+void http_detach(struct http_request *rq, unsigned status, const char *content_type);
+/* Sends one block of the body, framed as the peer's HTTP version wants it, after the response's
+ * header if that is not out yet. Never waits. *sent: where the block stands, 0 at first, for the
+ * next call. An empty block: the header alone. ERR_FULL: call again with the same block when the
+ * socket has room. ERR_CLOSED: the peer is gone. */
+MUST_CHECK err_t http_detached_send(struct http_request *rq, struct bytes block, size_t *sent);
+/* Ends the body, `whole` so that the peer sees a complete one, and gives the request back: the
+ * connection is closed. The socket must not be watched any more. */
+void http_detached_end(struct http_request *rq, bool whole);
 
 #endif

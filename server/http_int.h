@@ -59,9 +59,6 @@ struct header {
 #define HEADERS_INLINE     24
 #define REPLY_HEADERS_MAX  8
 #define STATUS_NOT_REPLIED 0
-#define REQUESTS_KEPT_MAX  256
-#define BODY_BYTES_KEPT    ((size_t)64 << 10)
-#define ARENA_CHUNK_BYTES  ((size_t)8 << 10)
 
 struct http_request {
     struct http_loop *loop;
@@ -72,19 +69,16 @@ struct http_request {
     struct arena arena;
     struct buf body;
     size_t body_counted; /* in http.body_bytes */
-
     const char *uri; /* where libmicrohttpd has the target; only for checking the request line */
     const uint8_t *raw_target; /* a copy */
     size_t uri_bytes;
     struct http_target target;
     const char *target_fault; /* NULL: the target could be taken apart */
-
     struct header *headers; /* values are libmicrohttpd's memory, copied when the connection goes */
     size_t header_count, header_cap;
     struct header headers_inline[HEADERS_INLINE];
     uint64_t content_length;
-    bool chunked, expects_continue;
-
+    bool chunked, expects_continue, is_http10;
     bool raw;     /* the reply goes to the socket, past libmicrohttpd, and the connection ends */
     bool in_call; /* application code is on the stack: the request must not be freed */
     bool dead;    /* to be closed without another word */
@@ -98,6 +92,8 @@ struct http_request {
     http_next_fn next_block;
     void (*stream_free)(void *ctx);
     void *stream_ctx;
+    struct buf head; /* of a detached one: the response's header until it is sent */
+    size_t head_sent;
     enum request_waiting waiting;
     int64_t waiting_since_us;
     struct http_request *wait_prev, *wait_next;
@@ -140,9 +136,9 @@ struct http_loop {
     struct http_request *newest;            /* of which a request line came last, or NULL */
     struct http_request *free_requests;
     size_t free_count;
-    _Atomic(struct http_request *) completed; /* any thread pushes; a stack through next_completed
-                                               */
-    _Atomic unsigned active;                  /* handled, not replied; others read it */
+    /* Any thread pushes; a stack through next_completed. */
+    _Atomic(struct http_request *) completed;
+    _Atomic unsigned active; /* handled, not replied; others read it */
 };
 
 struct http {
@@ -181,13 +177,17 @@ void http_on_completed(void *cls, struct MHD_Connection *mhd, void **request,
 void http_on_log(void *cls, const char *format, va_list args);
 void http_refuse_raw(struct http_request *rq, enum http_refusal why, const char *detail);
 void http_request_free(struct http_request *rq);
+void http_request_shrink(struct http_request *rq); /* gives back all but what is logged at its end
+                                                    */
 void http_requests_free_kept(struct http_loop *loop);
-
 const char *http_framing_fault(struct http_request *rq, const char *method, const char *version);
 void http_headers_keep(struct http_request *rq);
 
-/* http_reply.c: closes, where not even an error can be sent. */
+/* http_reply.c: closes, where not even an error can be sent; books the status; writes status line
+ * and headers, but for the empty line, of a response that ends the connection. */
 void http_reply_failed(struct http_request *rq);
+void http_reply_begin(struct http_request *rq, unsigned status, const char *content_type);
+void http_reply_put_head(struct http_request *rq, struct buf *b);
 
 /* http_wait.c: requests that wait for http_resume */
 void http_waits_complete(struct http_loop *loop); /* runs the continuations of the resumed */

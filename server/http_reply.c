@@ -14,7 +14,6 @@
 #define STREAM_BLOCK_BYTES ((size_t)16 << 10)
 #define RAW_BYTES_MAX      ((size_t)64 << 10)
 
-static void begin(struct http_request *rq, unsigned status, const char *content_type);
 static void queue(struct http_request *rq, struct MHD_Response *response);
 static void send_raw(struct http_request *rq, struct bytes body);
 static ssize_t read_stream(void *cls, uint64_t position, char *p, size_t max);
@@ -37,7 +36,7 @@ void http_reply(struct http_request *rq, unsigned status, const char *content_ty
 {
     size_t n = 0;
     uint8_t *p = take_body == NULL ? NULL : buf_take(take_body, &n);
-    begin(rq, status, content_type);
+    http_reply_begin(rq, status, content_type);
     if (rq->mhd == NULL || rq->raw || rq->dead) {
         if (rq->raw && !rq->dead) {
             send_raw(rq, bytes_of(p, n));
@@ -63,12 +62,15 @@ void http_reply_stream(struct http_request *rq, unsigned status, const char *con
     rq->next_block = next;
     rq->stream_free = free_ctx; /* with the request, which outlives the stream */
     rq->stream_ctx = take_ctx;
-    begin(rq, status, content_type);
+    http_reply_begin(rq, status, content_type);
     if (rq->mhd == NULL || rq->dead) {
         return;
     }
-    struct MHD_Response *response = MHD_create_response_from_callback(
-        MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, read_stream, rq, NULL);
+    /* To HEAD libmicrohttpd 0.9.75 would send the last chunk of a body that is not there. */
+    struct MHD_Response *response =
+        rq->method == HTTP_HEAD ? MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT)
+                                : MHD_create_response_from_callback(
+                                      MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, read_stream, rq, NULL);
     if (response == NULL) {
         http_reply_failed(rq);
         return;
@@ -84,7 +86,7 @@ void http_reply_failed(struct http_request *rq)
     }
 }
 
-static void begin(struct http_request *rq, unsigned status, const char *content_type)
+void http_reply_begin(struct http_request *rq, unsigned status, const char *content_type)
 {
     CHECK(rq->status == STATUS_NOT_REPLIED && status >= 200 && status <= 599);
     if (content_type != NULL) {
@@ -132,18 +134,23 @@ static void put_date(struct buf *b)
     }
 }
 
+void http_reply_put_head(struct http_request *rq, struct buf *b)
+{
+    buf_put_format(b, "HTTP/1.1 %u %s\r\nConnection: close\r\n", rq->status,
+                   MHD_get_reason_phrase_for(rq->status));
+    put_date(b);
+    for (size_t i = 0; i < rq->reply_header_count; i++) {
+        buf_put_format(b, "%s: %s\r\n", rq->reply_headers[i].name, rq->reply_headers[i].value);
+    }
+}
+
 /* What does not fit into the socket's buffer is lost; that is no more than a few hundred bytes to a
  * peer that has sent a bad request. */
 static void send_raw(struct http_request *rq, struct bytes body)
 {
     struct buf b;
     buf_init(&b, RAW_BYTES_MAX);
-    buf_put_format(&b, "HTTP/1.1 %u %s\r\nConnection: close\r\n", rq->status,
-                   MHD_get_reason_phrase_for(rq->status));
-    put_date(&b);
-    for (size_t i = 0; i < rq->reply_header_count; i++) {
-        buf_put_format(&b, "%s: %s\r\n", rq->reply_headers[i].name, rq->reply_headers[i].value);
-    }
+    http_reply_put_head(rq, &b);
     buf_put_format(&b, "Content-Length: %zu\r\n\r\n", body.n);
     if (rq->method != HTTP_HEAD) {
         buf_put(&b, body);

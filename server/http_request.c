@@ -14,6 +14,12 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#define REQUESTS_KEPT_MAX  256
+#define BODY_BYTES_KEPT    ((size_t)64 << 10)
+#define ARENA_CHUNK_BYTES  ((size_t)8 << 10)
+#define SHRUNK_ARENA_BYTES ((size_t)64)
+#define HEAD_BYTES_MAX     ((size_t)16 << 10)
+
 static struct http_request *request_new(struct http_loop *loop, struct conn *c);
 static enum MHD_Result on_header(struct http_request *rq, const char *method, const char *version);
 static enum MHD_Result on_body(struct http_request *rq, const char *data, size_t n);
@@ -173,6 +179,7 @@ void http_request_free(struct http_request *rq)
     }
     atomic_fetch_sub(&loop->http->body_bytes, rq->body_counted);
     rq->body_counted = 0;
+    buf_done(&rq->head);
     if (rq->stream_free != NULL) {
         rq->stream_free(rq->stream_ctx);
     }
@@ -187,7 +194,12 @@ void http_request_free(struct http_request *rq)
         free(rq);
         return;
     }
-    arena_reset(&rq->arena);
+    if (rq->arena.chunk_bytes == ARENA_CHUNK_BYTES) {
+        arena_reset(&rq->arena);
+    } else {
+        arena_done(&rq->arena);
+        rq->arena.chunk_bytes = ARENA_CHUNK_BYTES;
+    }
     if (rq->body.cap > BODY_BYTES_KEPT) {
         buf_done(&rq->body);
     }
@@ -210,6 +222,30 @@ void http_requests_free_kept(struct http_loop *loop)
     loop->free_count = 0;
 }
 
+static size_t arena_max(const struct http_loop *loop)
+{
+    return 4 * loop->http->options.body_bytes_max + ((size_t)1 << 20);
+}
+
+void http_request_shrink(struct http_request *rq)
+{
+    struct arena small;
+    arena_init(&small, SHRUNK_ARENA_BYTES, arena_max(rq->loop));
+    struct bytes path = http_raw_path(rq);
+    if (arena_copy(&small, path, &path) != ERR_OK) {
+        path = BYTES_NONE;
+    }
+    rq->target = (struct http_target){.path = path};
+    rq->header_count = rq->reply_header_count = 0;
+    buf_done(&rq->body);
+    if (rq->context_free != NULL) {
+        rq->context_free(rq->context);
+    }
+    rq->context_free = NULL;
+    arena_done(&rq->arena);
+    rq->arena = small;
+}
+
 static struct http_request *request_new(struct http_loop *loop, struct conn *c)
 {
     const struct http_options *o = &loop->http->options;
@@ -222,7 +258,7 @@ static struct http_request *request_new(struct http_loop *loop, struct conn *c)
         if (rq == NULL) {
             return NULL;
         }
-        arena_init(&rq->arena, ARENA_CHUNK_BYTES, 4 * o->body_bytes_max + ((size_t)1 << 20));
+        arena_init(&rq->arena, ARENA_CHUNK_BYTES, arena_max(loop));
         buf_init(&rq->body, o->body_bytes_max);
     }
     buf_clear(&rq->body);
@@ -231,6 +267,7 @@ static struct http_request *request_new(struct http_loop *loop, struct conn *c)
                                 .mhd = c->mhd,
                                 .arena = rq->arena,
                                 .body = rq->body,
+                                .head = {.max = HEAD_BYTES_MAX},
                                 .method = HTTP_OTHER,
                                 .started_us = loop->now_us,
                                 .peer = c->peer,
@@ -262,6 +299,7 @@ static enum MHD_Result on_header(struct http_request *rq, const char *method, co
     const struct http *h = rq->loop->http;
     rq->stage = STAGE_BODY;
     rq->method = method_of(method);
+    rq->is_http10 = strcmp(version, "HTTP/1.0") == 0;
     const char *fault = http_framing_fault(rq, method, version);
     if (fault != NULL) {
         return refuse_early(rq, HTTP_REFUSE_FRAMING, fault);
@@ -339,8 +377,9 @@ static enum MHD_Result on_complete(struct http_request *rq)
         o->handle(rq, o->ctx);
     }
     rq->in_call = false;
-    CHECK(rq->status != STATUS_NOT_REPLIED || rq->waiting != WAITING_NOT);
-    return rq->dead ? MHD_NO : MHD_YES;
+    CHECK(rq->waiting != WAITING_NOT || rq->status != STATUS_NOT_REPLIED);
+    /* One that waits may be another thread's already: nothing else of it is looked at. */
+    return rq->waiting == WAITING_NOT && rq->dead ? MHD_NO : MHD_YES;
 }
 
 /* MHD_YES lets the rest of the body come, to be dropped (or, where there is none, calls again at

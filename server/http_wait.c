@@ -49,6 +49,20 @@ void http_suspend(struct http_request *rq, void (*resumed)(struct http_request *
     }
 }
 
+void http_suspend_long(struct http_request *rq, void (*resumed)(struct http_request *rq, void *ctx),
+                       void *ctx)
+{
+    http_suspend(rq, resumed, ctx);
+    if (rq->waiting == WAITING_PENDING) {
+        suspend(rq);
+    }
+}
+
+int http_socket(const struct http_request *rq)
+{
+    return rq->conn->fd;
+}
+
 void http_resume(struct http_request *rq)
 {
     http_resume_all(&rq, 1);
@@ -117,7 +131,9 @@ void http_waits_abandon(struct http_loop *loop)
             bool suspended = rq->waiting == WAITING_SUSPENDED;
             http_wait_remove(rq);
             rq->dead = true;
-            atomic_fetch_sub_explicit(&loop->active, 1, memory_order_relaxed);
+            if (rq->status == STATUS_NOT_REPLIED) {
+                atomic_fetch_sub_explicit(&loop->active, 1, memory_order_relaxed);
+            }
             if (rq->mhd == NULL) {
                 http_request_free(rq);
             } else if (suspended) {
