@@ -1,28 +1,33 @@
-/* api_read: reading events as JSON pages and as streams of NDJSON or protobuf.
+/* api_read: reading events as JSON pages and as streams of NDJSON or protobuf. Reads that follow
+ * are handed on to api_follow.c.
+ *
+ * A page may wait for its first event (`wait`): where there is nothing yet the request is given to
+ * the live thread, and read again when that says so, or at the deadline.
  *
  * A streamed read is a snapshot: it ends at what was committed when the request came. It holds no
  * view of the store while it waits for the network: each chunk is read through a view of its own,
  * from the place where the last one ended. Where everything fits in the first chunk, as reads of a
  * stream mostly do, the answer is an ordinary body. */
-#include "server/codec.h"
+#include "server/api_follow.h"
 #include "server/json.h"
 #include "server/query.h"
 #include "server/router.h"
+#include "server/wire.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 /* A chunk is closed by the event that reaches this size; one event may be larger. */
 #define CHUNK_BYTES    65536
 #define PAGE_BYTES_MAX (2u << 20)
 #define OUT_BYTES_MAX  (256u << 20)
 /* An ordinary event on top of a full chunk does not make the buffer grow. */
-#define CHUNK_SLACK     4096
-#define NAMES_BYTES_MAX (256u << 10)
+#define CHUNK_SLACK 4096
 
 /* What the query parameters say; borrowed from the request. */
 struct read_options {
-    struct query_number after, before, limit;
-    bool backward, system;
+    struct query_number after, before, limit, wait;
+    bool backward, system, follow;
     struct query_names types, categories, prefixes, tags;
     struct query_time since, until;
 };
@@ -36,20 +41,33 @@ struct reader {
     uint64_t snapshot;        /* nothing behind this position is sent */
     uint64_t damaged;         /* position of the damaged record after ERR_CORRUPT */
     bool ended;
-    struct buf out;     /* the chunk */
-    size_t sent;        /* bytes of it */
-    struct arena names; /* copies of the query's names, once it outlives the request */
+    struct buf out;             /* the chunk */
+    size_t sent;                /* bytes of it */
+    struct store_query *copied; /* the query, once it outlives the request */
+};
+
+/* A page that waits; in the request's arena, where also its names are. */
+struct waiting {
+    struct live_poll poll;
+    struct app *app;
+    struct bytes stream;
+    struct read_options options;
 };
 
 static void handle_read(struct http_request *rq, struct app *app, bool of_stream);
 static bool read_options(struct http_request *rq, bool of_stream, struct read_options *o);
 static bool check_options(struct http_request *rq, const struct reader *r,
                           const struct read_options *o);
+static bool check_live(struct http_request *rq, const struct reader *r,
+                       const struct read_options *o);
 static void set_query(struct reader *r, const struct read_options *o, struct bytes stream);
 static err_t read_first(struct reader *r, const struct read_options *o, uint64_t *ret_head);
 static err_t read_some(struct reader *r, struct store_read *read, size_t bytes_max);
 static err_t put_record(struct reader *r, const struct store_record *record);
 static void answer(struct http_request *rq, struct reader *r, uint64_t head);
+static bool is_empty_page(const struct reader *r);
+static void start_waiting(struct http_request *rq, struct reader *r, const struct read_options *o);
+static void on_wake(struct http_request *rq, void *ctx);
 static void answer_error(struct http_request *rq, struct reader *r, err_t err);
 static err_t reader_keep(const struct reader *r, struct reader **ret);
 static void reader_free(void *ctx);
@@ -65,34 +83,49 @@ void api_read_log(struct http_request *rq, struct app *app)
     handle_read(rq, app, false);
 }
 
+static unsigned offered_for(const struct read_options *o)
+{
+    unsigned streams = OFFER(ENCODING_NDJSON) | OFFER(ENCODING_PROTOBUF) | OFFER(ENCODING_SSE);
+    return o->follow ? streams : streams | OFFER(ENCODING_JSON);
+}
+
 static void handle_read(struct http_request *rq, struct app *app, bool of_stream)
 {
     struct read_options o;
     struct reader r = {.app = app};
     struct bytes stream = BYTES_NONE;
-    unsigned offered = OFFER(ENCODING_JSON) | OFFER(ENCODING_NDJSON) | OFFER(ENCODING_PROTOBUF);
     if ((of_stream && !query_stream(rq, &stream)) || !read_options(rq, of_stream, &o) ||
-        !reply_negotiate(rq, offered, &r.encoding) || !check_options(rq, &r, &o)) {
+        !reply_negotiate(rq, offered_for(&o), &r.encoding)) {
+        return;
+    }
+    o.follow = o.follow || r.encoding == ENCODING_SSE;
+    if (!check_options(rq, &r, &o) || !check_live(rq, &r, &o)) {
         return;
     }
     set_query(&r, &o, stream);
+    if (o.follow) {
+        const struct follow f = {r.query, o.after.end, r.encoding, o.limit.value};
+        api_follow(rq, app, &f);
+        return;
+    }
     buf_init(&r.out, OUT_BYTES_MAX);
     uint64_t head = 0;
     err_t err = read_first(&r, &o, &head);
     if (err != ERR_OK) {
-        buf_done(&r.out);
         answer_error(rq, &r, err);
-        return;
+    } else if (o.wait.given && is_empty_page(&r)) {
+        start_waiting(rq, &r, &o);
+    } else {
+        answer(rq, &r, head);
     }
-    answer(rq, &r, head);
 }
 
 /* ---- what is asked for ---- */
 
 static bool read_options(struct http_request *rq, bool of_stream, struct read_options *o)
 {
-    o->after = o->before = o->limit = (struct query_number){0};
-    o->backward = o->system = false;
+    o->after = o->before = o->limit = o->wait = (struct query_number){0};
+    o->backward = o->system = o->follow = false;
     o->since = o->until = (struct query_time){0};
     o->types.n = o->categories.n = o->prefixes.n = o->tags.n = 0;
     const struct query_parameter parameters[] = {
@@ -100,6 +133,8 @@ static bool read_options(struct http_request *rq, bool of_stream, struct read_op
         {"before", QUERY_NUMBER, &o->before},
         {"direction", QUERY_DIRECTION, &o->backward},
         {"limit", QUERY_POSITIVE, &o->limit},
+        {"follow", QUERY_FLAG, &o->follow},
+        {"wait", QUERY_WAIT, &o->wait},
         {"system", QUERY_FLAG, &o->system},
         {"type", QUERY_NAMES, &o->types},
         {"since", QUERY_TIME, &o->since},
@@ -142,6 +177,24 @@ static bool check_options(struct http_request *rq, const struct reader *r,
 static int64_t time_bound(const struct query_time *t, int64_t before_1970)
 {
     return !t->given ? 0 : t->us > 0 ? t->us : before_1970;
+}
+
+/* Of reads that follow or wait. */
+static bool check_live(struct http_request *rq, const struct reader *r,
+                       const struct read_options *o)
+{
+    if (o->wait.given && r->encoding != ENCODING_JSON) {
+        reply_problem_detail(rq, PROBLEM_INVALID_PARAMETER, "query.wait",
+                             "wait is for JSON pages; NDJSON and protobuf take follow=true, and "
+                             "server-sent events always follow");
+        return false;
+    }
+    if (o->backward && (o->wait.given || o->follow)) {
+        reply_problem_detail(rq, PROBLEM_INVALID_PARAMETER, "query.direction",
+                             "what waits for new events goes forward");
+        return false;
+    }
+    return true;
 }
 
 static void set_query(struct reader *r, const struct read_options *o, struct bytes stream)
@@ -253,24 +306,19 @@ static err_t read_some(struct reader *r, struct store_read *read, size_t bytes_m
 
 static err_t put_record(struct reader *r, const struct store_record *record)
 {
-    if (r->encoding == ENCODING_PROTOBUF) {
-        codec_put_batch_event(&r->out, record);
-        return buf_status(&r->out);
+    if (r->encoding != ENCODING_JSON) {
+        return wire_put_event(&r->out, (struct wire){r->encoding, r->query.stream.n > 0}, record);
     }
     struct event e;
     err_t err = store_record_decode(record, &e);
     if (err != ERR_OK) {
         return err;
     }
-    if (r->encoding == ENCODING_NDJSON) {
-        json_put_event_line(&r->out, &e);
-    } else {
-        bool is_first = r->out.n > 0 && r->out.p[r->out.n - 1] == '[';
-        if (!is_first) {
-            buf_put_byte(&r->out, ',');
-        }
-        json_put_event(&r->out, &e);
+    bool is_first = r->out.n > 0 && r->out.p[r->out.n - 1] == '[';
+    if (!is_first) {
+        buf_put_byte(&r->out, ',');
     }
+    json_put_event(&r->out, &e);
     return buf_status(&r->out);
 }
 
@@ -304,6 +352,7 @@ static void answer(struct http_request *rq, struct reader *r, uint64_t head)
 
 static void answer_error(struct http_request *rq, struct reader *r, err_t err)
 {
+    buf_done(&r->out);
     if (err == ERR_NOT_FOUND) {
         reply_problem(rq, PROBLEM_STREAM_NOT_FOUND, &(struct problem_extra){.field = "stream"});
     } else if (err == ERR_CORRUPT) {
@@ -315,25 +364,64 @@ static void answer_error(struct http_request *rq, struct reader *r, err_t err)
     }
 }
 
-/* ---- going on after the first chunk ---- */
+/* ---- waiting for the first event of a page ---- */
 
-static err_t copy_names(struct arena *a, const struct bytes **names, size_t n)
+static bool is_empty_page(const struct reader *r)
 {
-    struct bytes *copies = arena_alloc(a, n * sizeof *copies);
-    if (copies == NULL) {
-        return ERR_MEMORY;
-    }
-    for (size_t i = 0; i < n; i++) {
-        err_t err = arena_copy(a, (*names)[i], &copies[i]);
-        if (err != ERR_OK) {
-            return err;
-        }
-    }
-    *names = copies;
-    return ERR_OK;
+    return r->ended && r->out.n > 0 && r->out.p[r->out.n - 1] == '[';
 }
 
-/* Moves a reader to the heap, with its chunk and with copies of what it borrowed from the
+static int64_t clock_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* Takes the reader's buffer. */
+static void wait_again(struct http_request *rq, struct waiting *w, struct reader *r)
+{
+    buf_done(&r->out);
+    http_suspend_long(rq, on_wake, w);
+    live_wait(w->app->live, &r->query, &w->poll);
+}
+
+static void start_waiting(struct http_request *rq, struct reader *r, const struct read_options *o)
+{
+    struct waiting *w = arena_alloc(http_arena(rq), sizeof *w);
+    if (w == NULL) {
+        answer_error(rq, r, ERR_MEMORY);
+        return;
+    }
+    *w = (struct waiting){.app = r->app, .stream = r->query.stream, .options = *o};
+    w->options.after.end = false; /* the end is where it was when the request came */
+    w->poll.request = rq;
+    w->poll.deadline_us = clock_us() + (int64_t)o->wait.value * 1000;
+    wait_again(rq, w, r);
+}
+
+/* The page, now: with what there is, unless that is nothing and there is time left. */
+static void on_wake(struct http_request *rq, void *ctx)
+{
+    struct waiting *w = ctx;
+    struct reader r = {.app = w->app, .encoding = ENCODING_JSON};
+    set_query(&r, &w->options, w->stream);
+    r.query.from = w->poll.reached;
+    buf_init(&r.out, OUT_BYTES_MAX);
+    uint64_t head = 0;
+    err_t err = read_first(&r, &w->options, &head);
+    if (err != ERR_OK) {
+        answer_error(rq, &r, err);
+    } else if (is_empty_page(&r) && w->poll.why == LIVE_MORE) {
+        wait_again(rq, w, &r);
+    } else {
+        answer(rq, &r, head);
+    }
+}
+
+/* ---- going on after the first chunk ---- */
+
+/* Moves a reader to the heap, with its chunk and with a copy of what it borrowed from the
  * request. */
 static err_t reader_keep(const struct reader *r, struct reader **ret)
 {
@@ -342,18 +430,12 @@ static err_t reader_keep(const struct reader *r, struct reader **ret)
         return ERR_MEMORY;
     }
     *kept = *r;
-    arena_init(&kept->names, 1024, NAMES_BYTES_MAX);
-    struct store_filter *f = &kept->query.filter;
-    err_t err = arena_copy(&kept->names, kept->query.stream, &kept->query.stream);
-    err = err != ERR_OK ? err : copy_names(&kept->names, &f->types, f->type_count);
-    err = err != ERR_OK ? err : copy_names(&kept->names, &f->categories, f->category_count);
-    err = err != ERR_OK ? err : copy_names(&kept->names, &f->prefixes, f->prefix_count);
-    err = err != ERR_OK ? err : copy_names(&kept->names, &f->tags, f->tag_count);
+    err_t err = store_query_copy(&r->query, &kept->copied);
     if (err != ERR_OK) {
-        arena_done(&kept->names); /* the chunk is still the caller's */
-        free(kept);
+        free(kept); /* the chunk is still the caller's */
         return err;
     }
+    kept->query = *kept->copied;
     *ret = kept;
     return ERR_OK;
 }
@@ -362,7 +444,7 @@ static void reader_free(void *ctx)
 {
     struct reader *r = ctx;
     buf_done(&r->out);
-    arena_done(&r->names);
+    free(r->copied);
     free(r);
 }
 

@@ -5,7 +5,9 @@
 
 #include <stdatomic.h>
 
+#include "server/feed.h"
 #include "server/http.h"
+#include "server/live.h"
 #include "server/writer.h"
 #include "storage/store.h"
 
@@ -21,7 +23,9 @@ struct app_limits {
 struct app {
     struct store *store;
     struct writer *writer;
+    struct live *live;
     struct http *http;
+    struct feed feed; /* the writer publishes, the live thread listens */
     struct app_limits limits;
     int64_t started_us; /* monotonic clock */
     _Atomic bool ready;

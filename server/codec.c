@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #define TAG_ENTRY          0x0a /* field 1 of EventBatch, AppendResults and the lists */
+#define TAG_CONTROL        0x12 /* EventBatch.controls = 2 */
 #define TAG_EVENT_POSITION 0x08 /* Event.position = 1 */
 #define VARINT_BYTES_MAX   10
 #define PIECE_HEADER       8
@@ -345,6 +346,19 @@ static void put_message(struct buf *b, const ProtobufCMessage *message)
     if (to != NULL) {
         buf_advance(b, protobuf_c_message_pack(message, to));
     }
+}
+
+void codec_put_batch_control(struct buf *b, const struct wire_control *control, bool of_stream)
+{
+    Daybook__V1__Control message = DAYBOOK__V1__CONTROL__INIT;
+    message.kind = control->kind == WIRE_CAUGHT_UP
+                       ? DAYBOOK__V1__CONTROL_KIND__CONTROL_KIND_CAUGHT_UP
+                       : DAYBOOK__V1__CONTROL_KIND__CONTROL_KIND_HEARTBEAT;
+    message.position = control->position;
+    message.revision = of_stream ? control->revision : 0;
+    buf_put_byte(b, TAG_CONTROL);
+    buf_put_varint(b, protobuf_c_message_get_packed_size(&message.base));
+    put_message(b, &message.base);
 }
 
 /* Names as the generated structs want them; they have no NUL inside. `room` is EVENT_NAME_MAX + 1

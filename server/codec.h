@@ -5,6 +5,7 @@
 #define DAYBOOK_SERVER_CODEC_H
 
 #include "server/draft.h"
+#include "server/wire.h"
 
 /* Reads the body that draft_init was told of: an Append, AppendMany or Command. Decoded values live
  * in the draft's arena. False with the draft's rejection set. Field values are checked by
@@ -15,6 +16,8 @@ bool codec_read_draft(struct bytes body, struct draft *d);
 
 /* One entry of an EventBatch: the stored bytes, copied. */
 void codec_put_batch_event(struct buf *b, const struct store_record *record);
+/* One entry of an EventBatch's controls. */
+void codec_put_batch_control(struct buf *b, const struct wire_control *control, bool of_stream);
 /* One Event message. */
 void codec_put_event(struct buf *b, const struct store_record *record);
 

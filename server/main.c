@@ -203,6 +203,7 @@ static err_t start_store(const struct config *c, struct app *app, struct err_tex
                    : err_set(et, err, "cannot open %s: %s", c->data, err_describe(err));
     }
     reply_init(app->store);
+    feed_init(&app->feed, store_position(app->store));
     return ERR_OK;
 }
 
@@ -238,6 +239,7 @@ static err_t start(const struct config *c, struct app *app, struct err_text *et)
     }
     const struct writer_options writer = {
         .store = app->store,
+        .feed = &app->feed,
         .queue_commands_max = c->queue_commands_max,
         .queue_bytes_max = c->queue_bytes_max,
         .apply_interval_ms = (unsigned)c->apply_interval_ms,
@@ -246,6 +248,16 @@ static err_t start(const struct config *c, struct app *app, struct err_text *et)
     err = writer_start(&writer, &app->writer);
     if (err != ERR_OK) {
         return err_set(et, err, "cannot start the writer: %s", err_describe(err));
+    }
+    const struct live_options live = {
+        .store = app->store,
+        .feed = &app->feed,
+        .heartbeat_s = (unsigned)c->heartbeat_s,
+        .idle_timeout_s = (unsigned)c->idle_timeout_s,
+    };
+    err = live_start(&live, &app->live);
+    if (err != ERR_OK) {
+        return err_set(et, err, "cannot start the live thread: %s", err_describe(err));
     }
     return start_http(c, app, et);
 }
@@ -300,15 +312,16 @@ static err_t serve(const struct config *c, struct err_text *et)
     return err;
 }
 
-/* Takes what start made, also in part. The order matters: nothing new comes in; what is queued is
- * decided and answered; whoever resumes requests is gone before the HTTP server; the store is
- * last. */
+/* Takes what start made, also in part. The order matters: nothing new comes in; live reads end, so
+ * that their connections close meanwhile; what is queued is decided and answered; whoever resumes
+ * requests is gone before the HTTP server; the store is last. */
 static void stop(struct app *app)
 {
     atomic_store(&app->stopping, true);
     if (app->http != NULL) {
         http_drain(app->http);
     }
+    live_stop(app->live);
     api_admin_stop();
     for (int ms = 0; app->http != NULL && http_requests_active(app->http) > 0 && ms < DRAIN_MS;
          ms++) {
@@ -317,6 +330,7 @@ static void stop(struct app *app)
     writer_stop(app->writer);
     http_stop(app->http);
     writer_free(app->writer);
+    live_free(app->live);
     reply_init(NULL);
     if (app->store != NULL) {
         uint64_t position = store_position(app->store);

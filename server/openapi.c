@@ -44,6 +44,12 @@ static const struct parameter parameters[] = {
      "Which way to read."},
     {"limit", IN_EVENTS, "{\"type\":\"integer\",\"minimum\":1}",
      "At most this many events; a JSON page has 1000 without it."},
+    {"follow", IN_EVENTS, "{\"type\":\"boolean\",\"default\":false}",
+     "NDJSON and protobuf: after the last event stay and send new ones as they are committed; "
+     "server-sent events always do."},
+    {"wait", IN_EVENTS, "{\"type\":\"string\",\"pattern\":\"^[0-9]+(ms|s|m)$\"}",
+     "JSON: where there is nothing yet, wait up to this long (`500ms`, `10s`, `1m`, at most 60 s) "
+     "for the first event; an empty page when it has not come."},
     {"type", IN_EVENTS, NAMES, "Only events of this type; repeatable, any of them."},
     {"category", IN_EVENTS, NAMES,
      "Only events of streams of this category; repeatable, any of them."},
@@ -90,6 +96,7 @@ static const struct {
     {"Violation", "expected",
      "\"expected\":{\"oneOf\":[{\"type\":\"integer\",\"minimum\":0},{\"enum\":[\"any\",\"no_"
      "stream\",\"stream_exists\"]}]}"},
+    {"Control", "kind", "\"control\":{\"enum\":[\"caught_up\",\"heartbeat\"]}"},
     {"NameCountList", "items",
      "\"categories\":{\"type\":\"array\",\"items\":{\"$ref\":" SCHEMA(
          "NameCount") "}},\"types\":{\"type\":\"array\",\"items\":{\"$ref\":" SCHEMA("NameCoun"
@@ -111,18 +118,31 @@ static const struct {
 };
 
 static const ProtobufCMessageDescriptor *const messages[] = {
-    &daybook__v1__event__descriptor,           &daybook__v1__event_batch__descriptor,
-    &daybook__v1__event_page__descriptor,      &daybook__v1__new_event__descriptor,
-    &daybook__v1__append__descriptor,          &daybook__v1__check__descriptor,
-    &daybook__v1__append_many__descriptor,     &daybook__v1__command__descriptor,
-    &daybook__v1__condition__descriptor,       &daybook__v1__event_query__descriptor,
-    &daybook__v1__event_match__descriptor,     &daybook__v1__condition_violation__descriptor,
-    &daybook__v1__append_result__descriptor,   &daybook__v1__append_results__descriptor,
-    &daybook__v1__stream_info__descriptor,     &daybook__v1__stream_summary__descriptor,
-    &daybook__v1__stream_list__descriptor,     &daybook__v1__name_count__descriptor,
-    &daybook__v1__name_count_list__descriptor, &daybook__v1__violation__descriptor,
-    &daybook__v1__problem__descriptor,         &daybook__v1__status__descriptor,
-    &daybook__v1__verify_report__descriptor,   NULL,
+    &daybook__v1__event__descriptor,
+    &daybook__v1__event_batch__descriptor,
+    &daybook__v1__control__descriptor,
+    &daybook__v1__event_page__descriptor,
+    &daybook__v1__new_event__descriptor,
+    &daybook__v1__append__descriptor,
+    &daybook__v1__check__descriptor,
+    &daybook__v1__append_many__descriptor,
+    &daybook__v1__command__descriptor,
+    &daybook__v1__condition__descriptor,
+    &daybook__v1__event_query__descriptor,
+    &daybook__v1__event_match__descriptor,
+    &daybook__v1__condition_violation__descriptor,
+    &daybook__v1__append_result__descriptor,
+    &daybook__v1__append_results__descriptor,
+    &daybook__v1__stream_info__descriptor,
+    &daybook__v1__stream_summary__descriptor,
+    &daybook__v1__stream_list__descriptor,
+    &daybook__v1__name_count__descriptor,
+    &daybook__v1__name_count_list__descriptor,
+    &daybook__v1__violation__descriptor,
+    &daybook__v1__problem__descriptor,
+    &daybook__v1__status__descriptor,
+    &daybook__v1__verify_report__descriptor,
+    NULL,
 };
 
 static pthread_once_t document_once = PTHREAD_ONCE_INIT;
@@ -286,7 +306,10 @@ static void put_content(struct buf *b, const char *message)
     put_media(b, "application/json", message);
     buf_put_byte(b, ',');
     if (page) {
-        put_media(b, "application/x-ndjson", "Event");
+        /* A line is an event or, of a live read, a control; so is the data of a message. */
+        put_media(b, "application/x-ndjson", "Event|Control");
+        buf_put_byte(b, ',');
+        put_media(b, "text/event-stream", "Event|Control");
         buf_put_byte(b, ',');
     }
     put_media(b, "application/x-protobuf", page ? "EventBatch" : message);

@@ -10,6 +10,7 @@
 
 static bool parse_number(enum query_kind kind, struct bytes value, struct query_number *ret,
                          char detail[QUERY_DETAIL_MAX]);
+static bool parse_wait(struct bytes value, struct query_number *ret, char detail[QUERY_DETAIL_MAX]);
 static bool parse_choice(struct bytes value, const char *no, const char *yes, bool *ret,
                          char detail[QUERY_DETAIL_MAX]);
 static bool parse_name(struct bytes value, struct bytes *ret, char detail[QUERY_DETAIL_MAX]);
@@ -71,6 +72,8 @@ bool query_parse(enum query_kind kind, struct bytes value, void *ret, char detai
         return add_name(ret, value, detail);
     case QUERY_TIME:
         return parse_time(value, ret, detail);
+    case QUERY_WAIT:
+        return parse_wait(value, ret, detail);
     }
     return false;
 }
@@ -106,6 +109,32 @@ static bool parse_number(enum query_kind kind, struct bytes value, struct query_
         return false;
     }
     return true;
+}
+
+static bool parse_wait(struct bytes value, struct query_number *ret, char detail[QUERY_DETAIL_MAX])
+{
+    static const struct {
+        const char *unit;
+        uint64_t ms;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}};
+    size_t digits = 0;
+    while (digits < value.n && value.p[digits] >= '0' && value.p[digits] <= '9') {
+        digits++;
+    }
+    struct bytes unit = bytes_of(value.p + digits, value.n - digits);
+    *ret = (struct query_number){.given = true};
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        uint64_t n;
+        if (bytes_equal(unit, bytes_of_string(units[i].unit)) &&
+            query_parse_number(bytes_of(value.p, digits), &n) &&
+            n <= QUERY_WAIT_MS_MAX / units[i].ms) {
+            ret->value = n * units[i].ms;
+            return true;
+        }
+    }
+    snprintf(detail, QUERY_DETAIL_MAX, "must be a time like 500ms, 10s or 1m, at most %d s",
+             QUERY_WAIT_MS_MAX / 1000);
+    return false;
 }
 
 static bool parse_choice(struct bytes value, const char *no, const char *yes, bool *ret,

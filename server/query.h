@@ -7,7 +7,8 @@
 
 #include "server/reply.h"
 
-#define QUERY_DETAIL_MAX 128
+#define QUERY_DETAIL_MAX  128
+#define QUERY_WAIT_MS_MAX 60000
 
 enum query_kind {
     QUERY_NUMBER,        /* from 0: struct query_number */
@@ -18,6 +19,7 @@ enum query_kind {
     QUERY_NAME,          /* struct bytes */
     QUERY_NAMES,         /* repeatable: struct query_names */
     QUERY_TIME,          /* RFC 3339: struct query_time */
+    QUERY_WAIT, /* "500ms", "10s", "1m", at most QUERY_WAIT_MS_MAX: struct query_number of ms */
 };
 
 struct query_number {

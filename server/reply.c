@@ -25,7 +25,6 @@ static void put_problem_json(struct buf *b, const struct problem_row *row,
                              const struct problem_extra *extra);
 static err_t put_problem_protobuf(struct http_request *rq, struct buf *b,
                                   const struct problem_row *row, const struct problem_extra *extra);
-static void set_position(struct http_request *rq, uint64_t position);
 
 void reply_init(const struct store *store)
 {
@@ -96,7 +95,7 @@ void reply_problem(struct http_request *rq, enum problem problem, const struct p
     if (status == 503) {
         http_reply_header(rq, "Retry-After", "1");
     }
-    set_position(rq, position_store == NULL ? 0 : store_position(position_store));
+    reply_position(rq, position_store == NULL ? 0 : store_position(position_store));
     http_reply(rq, status,
                protobuf ? negotiate_media_type(ENCODING_PROTOBUF) : "application/problem+json", &b);
     buf_done(&b);
@@ -188,7 +187,7 @@ void reply_body(struct http_request *rq, unsigned status, enum encoding encoding
         reply_error(rq, err == ERR_LIMIT ? ERR_MEMORY : err, "writing the answer");
         return;
     }
-    set_position(rq, position);
+    reply_position(rq, position);
     bool has_body = status != 204 && status != 304;
     http_reply(rq, status, has_body ? negotiate_media_type(encoding) : NULL, take_body);
 }
@@ -196,11 +195,11 @@ void reply_body(struct http_request *rq, unsigned status, enum encoding encoding
 void reply_stream(struct http_request *rq, enum encoding encoding, uint64_t position,
                   http_next_fn next, void (*free_ctx)(void *ctx), void *take_ctx)
 {
-    set_position(rq, position);
+    reply_position(rq, position);
     http_reply_stream(rq, 200, negotiate_media_type(encoding), next, free_ctx, take_ctx);
 }
 
-static void set_position(struct http_request *rq, uint64_t position)
+void reply_position(struct http_request *rq, uint64_t position)
 {
     char digits[24];
     snprintf(digits, sizeof digits, "%llu", (unsigned long long)position);

@@ -62,6 +62,9 @@ struct problem_row {
 };
 const struct problem_row *reply_problem_row(enum problem problem);
 
+/* Sets Daybook-Position, for an answer that is not made by reply_*. */
+void reply_position(struct http_request *rq, uint64_t position);
+
 /* A whole body; takes the buf. `position`: for the Daybook-Position header. The media type follows
  * from the encoding. */
 void reply_body(struct http_request *rq, unsigned status, enum encoding encoding, uint64_t position,

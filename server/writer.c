@@ -21,6 +21,7 @@
  * the application is told to stop the process. */
 #include "server/writer.h"
 
+#include "server/feed.h"
 #include "server/http.h"
 #include "server/log.h"
 #include "storage/base/check.h"
@@ -397,7 +398,7 @@ static err_t wait_for_room(struct writer *w)
 }
 
 /* A job belongs to its request's thread as soon as that is resumed, so nothing of it is read
- * afterwards. */
+ * afterwards. Who appended is answered before followers are told. */
 static void complete_group(struct writer *w, err_t err)
 {
     size_t requests = 0;
@@ -412,6 +413,9 @@ static void complete_group(struct writer *w, err_t err)
     }
     if (requests > 0) {
         http_resume_all(w->requests, requests);
+    }
+    if (err == ERR_OK && w->options.feed != NULL) {
+        feed_publish(w->options.feed, store_position(w->options.store));
     }
 }
 

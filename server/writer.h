@@ -10,11 +10,13 @@
 
 #include "storage/store.h"
 
+struct feed;
 struct writer;
 struct http_request;
 
 struct writer_options {
     struct store *store;
+    struct feed *feed; /* is told the position after each group; may be NULL */
     size_t queue_commands_max;
     size_t queue_bytes_max;
     unsigned apply_interval_ms; /* how long a committed event may wait in memory before it is

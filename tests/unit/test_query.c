@@ -40,6 +40,11 @@ static void test_query_filter_lists(void **state)
     assert_false(matches(&f, "order-1", "C"));
     f.tag_count = 1;
     assert_false(matches(&f, "order-1", "A"));
+    struct bytes all[] = {BYTES_LITERAL("vip"), BYTES_LITERAL("red"), BYTES_LITERAL("green")};
+    struct store_filter every = {.all_tags = all, .all_tag_count = 2};
+    assert_true(matches(&every, "order-1", "A"));
+    every.all_tag_count = 3;
+    assert_false(matches(&every, "order-1", "A"));
 }
 
 static void test_query_filter_prefixes_and_system(void **state)

@@ -1,0 +1,61 @@
+/* live: everything that waits for new events: streams that follow, and long polls. One thread, the
+ * live thread, owns them all; while they wait they cost memory and nothing else.
+ *
+ * live_follow and live_wait are called on loops' threads. The live thread reads the store through
+ * short views, writes to the sockets of detached requests, and resumes polls; it never holds a view
+ * while it waits and never waits for a peer. */
+#ifndef DAYBOOK_SERVER_LIVE_H
+#define DAYBOOK_SERVER_LIVE_H
+
+#include "server/http.h"
+#include "server/negotiate.h"
+#include "storage/store.h"
+
+struct feed;
+struct live;
+
+struct live_options {
+    struct store *store;
+    struct feed *feed;
+    unsigned heartbeat_s;    /* at least this often something is sent */
+    unsigned idle_timeout_s; /* a peer that takes nothing for so long is dropped */
+};
+
+MUST_CHECK err_t live_start(const struct live_options *options, struct live **ret);
+/* Ends every stream whole where that is possible, resumes every poll, joins the thread; what comes
+ * later is refused (ERR_CLOSED). NULL is fine. */
+void live_stop(struct live *l);
+/* After live_stop, once nobody publishes to the feed any more. NULL is fine. */
+void live_free(struct live *l);
+
+/* A stream of events after query->from, for ever or until `limit` (0: none) were sent. */
+struct live_stream {
+    const struct store_query *query; /* copied; forward */
+    enum encoding encoding;          /* not JSON */
+    uint64_t limit;
+};
+/* Replies 200 with the encoding's media type and detaches the request (http.h). Headers are set
+ * before. On an error nothing was done, and the caller replies: ERR_MEMORY, ERR_CLOSED. */
+MUST_CHECK err_t live_follow(struct live *l, struct http_request *rq,
+                             const struct live_stream *stream);
+
+/* Why a poll came back. */
+enum live_wake {
+    LIVE_MORE,    /* there is an event after `reached` */
+    LIVE_TIMEOUT, /* the deadline has passed */
+    LIVE_OVER,    /* the peer is gone, the server stops, or there is no memory: answer at once */
+};
+
+/* One long poll; the caller's, in memory that lives as long as the request. */
+struct live_poll {
+    struct http_request *request; /* suspended by http_suspend_long; is resumed, once */
+    int64_t deadline_us;          /* monotonic */
+    /* Set before the request is resumed: */
+    enum live_wake why;
+    uint64_t reached; /* nothing up to here matches: read on after it */
+};
+/* Waits for an event of the query (copied) after query->from. Where it cannot, the request is
+ * resumed at once, LIVE_OVER. */
+void live_wait(struct live *l, const struct store_query *query, struct live_poll *poll);
+
+#endif

@@ -1,0 +1,81 @@
+/* live_int: what live.c and live_member.c share; the live thread's alone, but for what stands under
+ * `mutex`. */
+#ifndef DAYBOOK_SERVER_LIVE_INT_H
+#define DAYBOOK_SERVER_LIVE_INT_H
+
+#include "server/deadlines.h"
+#include "server/feed.h"
+#include "server/live.h"
+#include "server/live_group.h"
+
+#include <pthread.h>
+
+/* Where a member stands:
+ *
+ *   NEW -> READY -> WAITING     caught up; in its group's list until an event touches the group
+ *            ^  \-> BLOCKED     the socket is full
+ *            |________|         and both come back to
+ * READY */
+enum member_state { MEMBER_NEW, MEMBER_READY, MEMBER_WAITING, MEMBER_BLOCKED };
+
+/* A stream that follows, or a long poll. */
+struct live_member {
+    struct live_member *prev, *next; /* in the inbox, the ready list or its group's */
+    enum member_state state;
+    enum encoding encoding;
+    struct http_request *rq;
+    struct live_poll *poll;    /* NULL: it is a stream */
+    struct follower *follower; /* until it has joined a group */
+    struct live_group *group;
+    uint64_t checkpoint;
+    uint64_t left;            /* events that may still be sent; UINT64_MAX: no limit */
+    struct live_chunk *chunk; /* what is being sent */
+    size_t sent;              /* of it, see http_detached_send */
+    bool was_told;            /* that it has caught up */
+    bool beat_due;
+    int64_t moved_us; /* when the socket last took something */
+    struct deadline deadline;
+};
+
+struct live {
+    struct live_options options;
+    pthread_t thread;
+    int epoll_fd;
+    struct feed_sleeper sleeper;
+
+    pthread_mutex_t mutex;
+    struct live_members inbox;
+    bool stopping;
+
+    struct live_groups groups;
+    struct live_members ready;
+    size_t members, waiting;
+    struct deadlines deadlines;
+    uint64_t dispatched; /* every event up to here has been held against the groups */
+    int64_t now_us;
+    int64_t pause_until_us; /* no sending before */
+    struct store_view *view;
+    int64_t view_opened_us;
+};
+
+void live_list_append(struct live_members *list, struct live_member *m);
+void live_list_remove(struct live_members *list, struct live_member *m);
+
+/* The round's view, opened when it is first needed. */
+MUST_CHECK err_t live_view(struct live *l, struct store_view **ret);
+void live_view_close(struct live *l);
+
+/* live_member.c */
+/* Takes it in. Without memory it is ended instead. */
+void live_member_begin(struct live *l, struct live_member *m);
+/* One turn of a ready one: at most one chunk. It is waiting, blocked, ready again or gone after
+ * it. */
+void live_member_step(struct live *l, struct live_member *m);
+/* To the ready list. */
+void live_member_ready(struct live *l, struct live_member *m);
+void live_member_on_socket(struct live *l, struct live_member *m, uint32_t events);
+void live_member_on_deadline(struct live *l, struct live_member *m);
+/* The server stops. */
+void live_member_end(struct live *l, struct live_member *m);
+
+#endif
