@@ -244,6 +244,41 @@ static void test_condition_after_a_start(void **state)
     }
 }
 
+/* What is deleted or truncated does not count any more, from the same group on; the system's events
+ * about it never do. A redacted event keeps its tags and counts. */
+static void test_condition_sees_what_can_be_read(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 4; i++) { /* revisions 1 to 4 of "s" */
+        put(f, "Placed", i < 2 ? "red early" : "red");
+    }
+    struct life_change truncation = {.set_truncate_before = true, .truncate_before = 3};
+    struct command *group[] = {
+        test_redact("s", 3),
+        guarded("T", "", "", "early", 0), /* out: 1 has it */
+        test_metadata("s", &truncation),
+        guarded("T", "", "", "early", 0), /* in */
+        guarded("T", "", "", "red", 0),   /* out: 3, though it is redacted */
+        test_delete("s", false),
+        guarded("T", "", "", "red", 0), /* in */
+    };
+    static const uint64_t matches[] = {0, 1, 0, 0, 3, 0, 0};
+    test_commit_group(f->store, group, 7, TEST_TIME_US);
+    for (size_t i = 0; i < 7; i++) {
+        assert_int_equal(command_verdict(group[i]),
+                         matches[i] == 0 ? VERDICT_COMMITTED : VERDICT_CONDITION_FAILED);
+        if (matches[i] != 0) {
+            assert_int_equal(command_condition_violation(group[i], 0)->position, matches[i]);
+        }
+        command_free(group[i]);
+    }
+    test_apply_all(f->store);
+    assert_int_equal(verdict_of(f, guarded("T", "", "Placed", "red", 0)), VERDICT_COMMITTED);
+    put(f, "Placed", "red"); /* the stream goes on */
+    assert_int_equal(verdict_of(f, guarded("T", "", "", "early", 0)), VERDICT_COMMITTED);
+    assert_int_equal(verdict_of(f, guarded("T", "", "", "red", 0)), VERDICT_CONDITION_FAILED);
+}
+
 /* ---- against a walk ---- */
 
 static bool row_matches(const struct row *row, unsigned types, unsigned tags)
@@ -443,6 +478,7 @@ int main(void)
         TEST(test_condition_retry),
         TEST(test_condition_sees_the_group),
         TEST(test_condition_after_a_start),
+        TEST(test_condition_sees_what_can_be_read),
         TEST(test_condition_walk),
         TEST(test_condition_hash_collision),
         TEST(test_condition_too_broad),
