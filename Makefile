@@ -72,7 +72,7 @@ PIC          := -fPIE
 objects   = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 programs  = $(patsubst %.c,$(BUILD)/%,$(1))
 
-PROTOS   := $(wildcard proto/daybook/v1/*.proto)
+PROTOS   := $(wildcard proto/*/v1/*.proto)
 PROTO_C  := $(patsubst proto/%.proto,$(BUILD)/proto/%.pb-c.c,$(PROTOS))
 PROTO_H  := $(PROTO_C:.c=.h)
 PROTO_O  := $(PROTO_C:.c=.o)

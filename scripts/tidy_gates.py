@@ -81,6 +81,7 @@ FENCES = [
     ("sodium.h", ["clients/*", "server/*"]),
     ("protobuf-c/*", ["storage/record*", "storage/command*", "server/*", "clients/*"]),
     ("daybook/v1/*", ["storage/record*", "storage/command*", "server/*", "clients/*"]),
+    ("cloudevents/v1/*", ["server/cloudevents*"]),
     ("cmocka.h", []),
 ]
 
@@ -114,7 +115,7 @@ def folder_of(path):
 
 def check_quoted(tree, path, name):
     """An #include "name": returns what is wrong, or None."""
-    if fnmatch(name, "daybook/v1/*"):
+    if fnmatch(name, "*/v1/*.pb-c.h"):
         return check_fence(path, name)
     beside = os.path.normpath(os.path.join(os.path.dirname(path), name))
     target = beside if os.path.exists(os.path.join(tree.root, beside)) else name

@@ -1,5 +1,6 @@
 /* api_append: the routes that write. A handler reads and checks the body, hands the command to the
  * writer and waits; when the writer has decided, the continuation answers. */
+#include "server/cloudevents.h"
 #include "server/codec.h"
 #include "server/etag.h"
 #include "server/json.h"
@@ -24,13 +25,16 @@ struct append_request {
     enum encoding encoding; /* of the answer */
     bool many;              /* of the command's form and of the answer's */
     const char *root;       /* what field paths begin with */
+    draft_path_fn *path;    /* how they are made */
     bool header_expected;   /* the expectation came as a header */
     err_t submitted;
 };
 
 static void handle_write(struct http_request *rq, struct app *app, enum draft_body body);
 static bool read_command(struct http_request *rq, struct app *app, enum draft_body body,
-                         enum encoding encoding, struct append_request *ar);
+                         struct append_request *ar);
+static bool read_body(struct http_request *rq, enum encoding encoding, enum cloudevents_mode mode,
+                      struct draft *d);
 static bool complete_draft(struct http_request *rq, struct draft *d, bool *ret_from_header);
 static bool read_expected_header(struct http_request *rq, struct draft *d, struct expectation *ret,
                                  bool *ret_given);
@@ -63,16 +67,15 @@ void api_command(struct http_request *rq, struct app *app)
 static void handle_write(struct http_request *rq, struct app *app, enum draft_body body)
 {
     static const struct query_parameter none[] = {{NULL, QUERY_FLAG, NULL}};
-    enum encoding encoding;
     struct append_request *ar = arena_alloc(http_arena(rq), sizeof *ar);
     if (ar == NULL) {
         reply_error(rq, ERR_MEMORY, "reading the request");
         return;
     }
     *ar = (struct append_request){.app = app, .job = {.request = rq}};
-    if (!query_read(rq, none) || !reply_content_type(rq, &encoding) ||
+    if (!query_read(rq, none) ||
         !reply_negotiate(rq, OFFER(ENCODING_JSON) | OFFER(ENCODING_PROTOBUF), &ar->encoding) ||
-        !read_command(rq, app, body, encoding, ar)) {
+        !read_command(rq, app, body, ar)) {
         return;
     }
     http_set_context(rq, ar, free_request);
@@ -90,27 +93,43 @@ static void reply_rejection(struct http_request *rq, const struct draft *d)
 
 /* The command that the request asks for; where there is none it has replied. */
 static bool read_command(struct http_request *rq, struct app *app, enum draft_body body,
-                         enum encoding encoding, struct append_request *ar)
+                         struct append_request *ar)
 {
     struct arena arena;
     struct draft d;
     struct bytes bytes = http_body(rq);
+    enum encoding encoding = ENCODING_JSON;
+    enum cloudevents_mode mode = CLOUDEVENTS_NONE;
+    if ((body != DRAFT_COMMAND && !cloudevents_mode_of(rq, &mode)) ||
+        (mode == CLOUDEVENTS_NONE && !reply_content_type(rq, &encoding))) {
+        return false;
+    }
     /* Decoded text is not longer than its source; beside it there is a struct for each event. */
     arena_init(&arena,
                bytes.n <= SMALL_BODY_BYTES ? DRAFT_CHUNK_BYTES_SMALL : DRAFT_CHUNK_BYTES_LARGE,
                4 * bytes.n + app->limits.append_events_max * 1024 + DRAFT_CHUNK_BYTES_LARGE);
     draft_init(&d, body, &app->limits, &arena);
-    bool ok =
-        encoding == ENCODING_PROTOBUF ? codec_read_draft(bytes, &d) : json_read_draft(bytes, &d);
-    ok = ok && complete_draft(rq, &d, &ar->header_expected) && draft_check(&d) &&
-         draft_build(&d, &ar->job.command);
+    bool ok = read_body(rq, encoding, mode, &d) && complete_draft(rq, &d, &ar->header_expected) &&
+              draft_check(&d) && draft_build(&d, &ar->job.command);
     ar->many = d.many;
     ar->root = d.root;
+    ar->path = d.path;
     if (!ok) {
         reply_rejection(rq, &d);
     }
     arena_done(&arena);
     return ok;
+}
+
+static bool read_body(struct http_request *rq, enum encoding encoding, enum cloudevents_mode mode,
+                      struct draft *d)
+{
+    if (mode != CLOUDEVENTS_NONE) {
+        struct bytes stream = d->body == DRAFT_APPEND ? http_path_segment(rq, 2) : BYTES_NONE;
+        return cloudevents_read_draft(rq, mode, stream, d);
+    }
+    return encoding == ENCODING_PROTOBUF ? codec_read_draft(http_body(rq), d)
+                                         : json_read_draft(http_body(rq), d);
 }
 
 static bool is_same_expectation(struct expectation a, struct expectation b)
@@ -331,7 +350,7 @@ static void answer_violations(struct http_request *rq, struct append_request *ar
 static void answer_too_broad(struct http_request *rq, struct append_request *ar)
 {
     char field[DRAFT_FIELD_MAX];
-    struct draft paths = {.root = ar->root, .many = ar->many};
+    struct draft paths = {.root = ar->root, .path = ar->path, .many = ar->many};
     draft_path(&paths, (struct draft_place){-1, -1, -1}, "condition.after", field);
     reply_problem_detail(rq, PROBLEM_CONDITION_TOO_BROAD, field,
                          "too many events after it match one type or tag of an item, but not the "
@@ -347,7 +366,7 @@ static void answer_fault(struct http_request *rq, struct append_request *ar, enu
     if (member != NULL) {
         place.event = (long)command_fault_event(c);
     }
-    struct draft paths = {.root = ar->root, .many = ar->many};
+    struct draft paths = {.root = ar->root, .path = ar->path, .many = ar->many};
     char field[DRAFT_FIELD_MAX];
     draft_path(&paths, place, member != NULL ? member : "stream", field);
     reply_problem(rq, problem, &(struct problem_extra){.detail = detail, .field = field});

@@ -1,5 +1,6 @@
 /* api_event: single events, by position and by revision. They never change, so that caches may keep
  * them. */
+#include "server/cloudevents.h"
 #include "server/codec.h"
 #include "server/etag.h"
 #include "server/json.h"
@@ -12,13 +13,22 @@
 struct event_place {
     struct bytes stream; /* empty: the log */
     uint64_t number;
+    bool cloudevents_binary; /* its CloudEvent in binary mode */
+};
+
+/* How it is answered. */
+struct answer {
+    bool binary; /* a CloudEvent in binary mode; then `encoding` is not used */
+    enum encoding encoding;
+    uint64_t position;
 };
 
 static bool read_place(struct http_request *rq, struct event_place place, size_t segment,
                        struct event_place *ret);
 static void handle_event(struct http_request *rq, struct app *app, const struct event_place *place);
 static void answer_event(struct http_request *rq, const struct store_record *record,
-                         enum encoding encoding, uint64_t position, uint64_t number);
+                         const struct answer *answer, uint64_t number);
+static void answer_failure(struct http_request *rq, const struct answer *answer, err_t err);
 static void answer_missing(struct http_request *rq, struct store_view *v,
                            const struct event_place *place, err_t err);
 
@@ -41,9 +51,17 @@ void api_read_log_event(struct http_request *rq, struct app *app)
 static bool read_place(struct http_request *rq, struct event_place place, size_t segment,
                        struct event_place *ret)
 {
-    static const struct query_parameter none[] = {{NULL, QUERY_FLAG, NULL}};
+    struct bytes mode = BYTES_NONE;
+    const struct query_parameter parameters[] = {{"cloudevents", QUERY_NAME, &mode},
+                                                 {NULL, QUERY_FLAG, NULL}};
     bool of_stream = place.stream.n > 0;
-    if (!query_read(rq, none)) {
+    if (!query_read(rq, parameters)) {
+        return false;
+    }
+    place.cloudevents_binary = bytes_equal(mode, BYTES_LITERAL("binary"));
+    if (mode.p != NULL && !place.cloudevents_binary) {
+        reply_problem_detail(rq, PROBLEM_INVALID_PARAMETER, "query.cloudevents",
+                             "must be binary; the other modes are chosen by Accept");
         return false;
     }
     if (!query_parse_number(http_path_segment(rq, segment), &place.number)) {
@@ -58,9 +76,12 @@ static bool read_place(struct http_request *rq, struct event_place place, size_t
 
 static void handle_event(struct http_request *rq, struct app *app, const struct event_place *place)
 {
-    enum encoding encoding;
+    struct answer answer = {.binary = place->cloudevents_binary, .encoding = ENCODING_JSON};
     struct store_view *v;
-    if (!reply_negotiate(rq, OFFER(ENCODING_JSON) | OFFER(ENCODING_PROTOBUF), &encoding)) {
+    unsigned offered = OFFER(ENCODING_JSON) | OFFER(ENCODING_PROTOBUF) | OFFER(ENCODING_CE_JSON) |
+                       OFFER(ENCODING_CE_PROTOBUF);
+    /* In binary mode the media type is the data's, whatever is accepted. */
+    if (!answer.binary && !reply_negotiate(rq, offered, &answer.encoding)) {
         return;
     }
     err_t err = store_view_open(app->store, &v);
@@ -77,32 +98,51 @@ static void handle_event(struct http_request *rq, struct app *app, const struct 
         err = store_get_event(v, place->number, &record);
     }
     if (err == ERR_OK) {
-        answer_event(rq, &record, encoding, store_view_position(v), place->number);
+        answer.position = store_view_position(v);
+        answer_event(rq, &record, &answer, place->number);
     } else {
         answer_missing(rq, v, place, err);
     }
     store_view_close(v);
 }
 
+static err_t put_event(struct http_request *rq, const struct store_record *record,
+                       const struct answer *answer, struct buf *body, const char **ret_type)
+{
+    struct event e;
+    if (answer->encoding == ENCODING_PROTOBUF && !answer->binary) {
+        codec_put_event(body, record);
+        return buf_status(body);
+    }
+    err_t err = store_record_decode(record, &e);
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (answer->binary) {
+        return cloudevents_put_binary(rq, &e, body, ret_type);
+    }
+    if (answer->encoding == ENCODING_JSON) {
+        json_put_event(body, &e);
+        return buf_status(body);
+    }
+    struct arena scratch;
+    arena_init(&scratch, CLOUDEVENTS_CHUNK_BYTES, CLOUDEVENTS_SCRATCH_BYTES);
+    err = answer->encoding == ENCODING_CE_JSON ? cloudevents_put_json(body, &scratch, &e)
+                                               : cloudevents_put_protobuf(body, &scratch, &e);
+    arena_done(&scratch);
+    return err;
+}
+
 static void answer_event(struct http_request *rq, const struct store_record *record,
-                         enum encoding encoding, uint64_t position, uint64_t number)
+                         const struct answer *answer, uint64_t number)
 {
     struct buf body;
-    struct event e;
+    const char *binary_type = NULL;
     buf_init(&body, EVENT_ANSWER_BYTES_MAX);
-    err_t err = ERR_OK;
-    if (encoding == ENCODING_PROTOBUF) {
-        codec_put_event(&body, record);
-    } else {
-        err = store_record_decode(record, &e);
-        if (err == ERR_OK) {
-            json_put_event(&body, &e);
-        }
-    }
-    err = err != ERR_OK ? err : buf_status(&body);
+    err_t err = put_event(rq, record, answer, &body, &binary_type);
     if (err != ERR_OK) {
         buf_done(&body);
-        reply_error(rq, err, "reading an event");
+        answer_failure(rq, answer, err);
         return;
     }
     etag_set(rq, number);
@@ -110,10 +150,23 @@ static void answer_event(struct http_request *rq, const struct store_record *rec
     http_reply_header(rq, "Cache-Control", "public, max-age=31536000, immutable");
     if (etag_is_known(rq, number)) {
         buf_done(&body);
-        etag_reply_not_modified(rq, position);
+        etag_reply_not_modified(rq, answer->position);
+    } else if (answer->binary) {
+        reply_foreign(rq, binary_type, answer->position, &body);
+    } else {
+        reply_body(rq, 200, answer->encoding, answer->position, &body);
+    }
+}
+
+static void answer_failure(struct http_request *rq, const struct answer *answer, err_t err)
+{
+    if (answer->binary && err == ERR_LIMIT) {
+        reply_problem_detail(rq, PROBLEM_NOT_ACCEPTABLE, "query.cloudevents",
+                             "its attributes do not fit into a response's header: accept "
+                             "application/cloudevents+json instead");
         return;
     }
-    reply_body(rq, 200, encoding, position, &body);
+    reply_error(rq, err, "reading an event");
 }
 
 static void answer_missing(struct http_request *rq, struct store_view *v,

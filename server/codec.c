@@ -1,13 +1,10 @@
 /* codec: protobuf bodies to drafts, and answers to protobuf. codec.c is the only file in here that
- * knows the generated code.
- *
- * protobuf-c unpacks into the draft's arena, which frees everything at once. Each piece of it is
- * preceded by its size: the generated structs hold strings as char pointers, and a NUL inside one
- * must be seen, not taken for its end. */
+ * knows the generated code of daybook.v1's writes. */
 #include "server/codec.h"
 
 #include "daybook/v1/commands.pb-c.h"
 #include "daybook/v1/streams.pb-c.h"
+#include "server/protobuf_memory.h"
 
 #include <stdio.h>
 
@@ -15,16 +12,7 @@
 #define TAG_CONTROL        0x12 /* EventBatch.controls = 2 */
 #define TAG_EVENT_POSITION 0x08 /* Event.position = 1 */
 #define VARINT_BYTES_MAX   10
-#define PIECE_HEADER       8
 
-struct unpacking {
-    struct arena *arena;
-    bool exhausted;
-    ProtobufCAllocator allocator;
-};
-
-static void *piece_alloc(void *ctx, size_t n);
-static void piece_free(void *ctx, void *p);
 static bool read_append(struct draft *d, const Daybook__V1__Append *message);
 static bool read_many(struct draft *d, const Daybook__V1__AppendMany *message);
 static bool read_command(struct draft *d, const Daybook__V1__Command *message);
@@ -38,10 +26,10 @@ bool codec_read_draft(struct bytes body, struct draft *d)
         [DRAFT_APPEND_MANY] = &daybook__v1__append_many__descriptor,
         [DRAFT_COMMAND] = &daybook__v1__command__descriptor,
     };
-    struct unpacking u = {.arena = d->arena, .allocator = {piece_alloc, piece_free, &u}};
+    struct protobuf_memory memory;
     const ProtobufCMessageDescriptor *descriptor = descriptors[d->body];
-    ProtobufCMessage *message = protobuf_c_message_unpack(descriptor, &u.allocator, body.n, body.p);
-    if (message == NULL && u.exhausted) {
+    ProtobufCMessage *message = protobuf_memory_unpack(&memory, d->arena, descriptor, body);
+    if (message == NULL && memory.exhausted) {
         return draft_reject(d, PROBLEM_TOO_MANY_EVENTS, nowhere, "",
                             "the request has far more parts than %zu events, the limit "
                             "(append-events-max), can have",
@@ -62,43 +50,17 @@ bool codec_read_draft(struct bytes body, struct draft *d)
     return false;
 }
 
-/* ---- memory ---- */
+/* ---- reading ---- */
 
-static void *piece_alloc(void *ctx, size_t n)
-{
-    struct unpacking *u = ctx;
-    uint8_t *p = n > SIZE_MAX - PIECE_HEADER ? NULL : arena_alloc(u->arena, n + PIECE_HEADER);
-    if (p == NULL) {
-        u->exhausted = true;
-        return NULL;
-    }
-    memcpy(p, &n, sizeof n);
-    return p + PIECE_HEADER;
-}
-
-static void piece_free(void *ctx, void *p)
-{
-    (void)ctx;
-    (void)p;
-}
-
-/* A string field as bytes, with any NUL that it has; .p is NULL where it is absent or empty. */
 static struct bytes string_bytes(const char *s)
 {
-    if (s == protobuf_c_empty_string || s == NULL) {
-        return BYTES_NONE;
-    }
-    size_t n;
-    memcpy(&n, s - PIECE_HEADER, sizeof n);
-    return n > 1 ? bytes_of(s, n - 1) : BYTES_NONE;
+    return protobuf_memory_string(s);
 }
 
 static struct bytes data_bytes(ProtobufCBinaryData data)
 {
     return bytes_of(data.data, data.len);
 }
-
-/* ---- reading ---- */
 
 /* A guard that this server does not know must not be skipped silently, so nothing unknown is. */
 static bool has_unknown_in(struct draft *d, const ProtobufCMessage *message,

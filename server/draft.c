@@ -119,6 +119,10 @@ bool draft_reject(struct draft *d, enum problem problem, struct draft_place plac
 void draft_path(const struct draft *d, struct draft_place place, const char *member,
                 char ret[DRAFT_FIELD_MAX])
 {
+    if (d->path != NULL) {
+        d->path(d, place, member, ret);
+        return;
+    }
     char list[48] = "";
     if (place.check >= 0) {
         snprintf(list, sizeof list, "checks[%ld].", place.check);

@@ -67,21 +67,26 @@ struct draft_rejection {
     char detail[DRAFT_DETAIL_MAX];
 };
 
+struct draft;
+/* A place in the body, for paths; -1 where there is none. */
+struct draft_place {
+    long append, check, event;
+};
+/* Makes the path of a place and its member; `member` may be "". */
+typedef void draft_path_fn(const struct draft *d, struct draft_place place, const char *member,
+                           char ret[DRAFT_FIELD_MAX]);
+
 struct draft {
     enum draft_body body;
     const struct app_limits *limits;
     struct arena *arena;
-    const char *root; /* what paths begin with: "", "append.", "append_many." */
-    bool many;        /* there is a list of appends; else exactly one */
+    const char *root;    /* what paths begin with: "", "append.", "append_many." */
+    draft_path_fn *path; /* NULL: paths are those of our messages */
+    bool many;           /* there is a list of appends; else exactly one */
     struct draft_list appends, checks;
     struct draft_condition condition;
     size_t events; /* over all appends */
     struct draft_rejection rejection;
-};
-
-/* A place in the body, for paths; -1 where there is none. */
-struct draft_place {
-    long append, check, event;
 };
 
 void draft_init(struct draft *d, enum draft_body body, const struct app_limits *limits,

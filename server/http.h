@@ -97,6 +97,10 @@ struct bytes http_query_value(const struct http_request *rq, size_t i);
 /* A request header by name (case-insensitive); the values of a repeated one are joined by ", ". .p
  * is NULL when absent. */
 struct bytes http_header(struct http_request *rq, const char *name);
+/* All of them, in order, repeated ones kept. */
+size_t http_header_count(const struct http_request *rq);
+struct bytes http_header_name(const struct http_request *rq, size_t i);
+struct bytes http_header_value(const struct http_request *rq, size_t i);
 struct bytes http_body(const struct http_request *rq);
 /* The peer's address as text. */
 const char *http_peer(const struct http_request *rq);
@@ -113,6 +117,7 @@ void http_set_route(struct http_request *rq, const char *route);
 const char *http_route(const struct http_request *rq);
 
 /* ---- the reply: headers first, then exactly one of the bodies; loop's thread only ---- */
+/* The value is copied, the name is not. */
 void http_reply_header(struct http_request *rq, const char *name, const char *value);
 /* Takes the buf's memory (take_); content_type is copied and may be NULL for an empty body. HEAD
  * sends no body. */

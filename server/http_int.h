@@ -56,9 +56,10 @@ struct header {
     struct bytes name, value;
 };
 
-#define HEADERS_INLINE     24
-#define REPLY_HEADERS_MAX  8
-#define STATUS_NOT_REPLIED 0
+#define HEADERS_INLINE       24
+#define REPLY_HEADERS_INLINE 8
+#define REPLY_HEADERS_MAX    128
+#define STATUS_NOT_REPLIED   0
 
 struct http_request {
     struct http_loop *loop;
@@ -84,11 +85,10 @@ struct http_request {
     bool dead;    /* to be closed without another word */
     unsigned status;
     uint64_t response_bytes;
-    uint64_t reply_turn; /* the loop's turn in which libmicrohttpd was given the reply */
-    size_t reply_header_count;
-    struct {
-        const char *name, *value;
-    } reply_headers[REPLY_HEADERS_MAX];
+    uint64_t reply_turn;          /* the loop's turn in which libmicrohttpd was given the reply */
+    struct header *reply_headers; /* both strings end with NUL */
+    size_t reply_header_count, reply_header_cap;
+    struct header reply_headers_inline[REPLY_HEADERS_INLINE];
     http_next_fn next_block;
     void (*stream_free)(void *ctx);
     void *stream_ctx;

@@ -18,17 +18,39 @@ static void queue(struct http_request *rq, struct MHD_Response *response);
 static void send_raw(struct http_request *rq, struct bytes body);
 static ssize_t read_stream(void *cls, uint64_t position, char *p, size_t max);
 
+/* Most replies have few; a CloudEvent in binary mode has one for each attribute. */
+static bool has_room(struct http_request *rq)
+{
+    if (rq->reply_header_count < rq->reply_header_cap) {
+        return true;
+    }
+    bool first = rq->reply_header_cap == 0;
+    struct header *more =
+        first ? rq->reply_headers_inline
+              : arena_alloc(&rq->arena, REPLY_HEADERS_MAX * sizeof *rq->reply_headers);
+    if (more == NULL) {
+        return false;
+    }
+    if (!first) {
+        memcpy(more, rq->reply_headers, rq->reply_header_count * sizeof *more);
+    }
+    rq->reply_headers = more;
+    rq->reply_header_cap = first ? REPLY_HEADERS_INLINE : REPLY_HEADERS_MAX;
+    return true;
+}
+
 void http_reply_header(struct http_request *rq, const char *name, const char *value)
 {
     CHECK(rq->status == STATUS_NOT_REPLIED);
     CHECK(rq->reply_header_count < REPLY_HEADERS_MAX);
     struct bytes copy;
-    if (arena_copy(&rq->arena, bytes_of(value, strlen(value) + 1), &copy) != ERR_OK) {
+    if (!has_room(rq) ||
+        arena_copy(&rq->arena, bytes_of(value, strlen(value) + 1), &copy) != ERR_OK) {
         http_reply_failed(rq);
         return;
     }
-    rq->reply_headers[rq->reply_header_count].name = name;
-    rq->reply_headers[rq->reply_header_count++].value = (const char *)copy.p;
+    rq->reply_headers[rq->reply_header_count++] =
+        (struct header){bytes_of_string(name), bytes_of(copy.p, copy.n - 1)};
 }
 
 void http_reply(struct http_request *rq, unsigned status, const char *content_type,
@@ -104,8 +126,9 @@ static void queue(struct http_request *rq, struct MHD_Response *response)
     struct http_loop *loop = rq->loop;
     bool ok = true;
     for (size_t i = 0; i < rq->reply_header_count; i++) {
-        ok = ok && MHD_add_response_header(response, rq->reply_headers[i].name,
-                                           rq->reply_headers[i].value) == MHD_YES;
+        const struct header *h = &rq->reply_headers[i];
+        ok = ok && MHD_add_response_header(response, (const char *)h->name.p,
+                                           (const char *)h->value.p) == MHD_YES;
     }
     if (atomic_load_explicit(&loop->http->draining, memory_order_relaxed)) {
         ok = ok && MHD_add_response_header(response, "Connection", "close") == MHD_YES;
@@ -140,7 +163,8 @@ void http_reply_put_head(struct http_request *rq, struct buf *b)
                    MHD_get_reason_phrase_for(rq->status));
     put_date(b);
     for (size_t i = 0; i < rq->reply_header_count; i++) {
-        buf_put_format(b, "%s: %s\r\n", rq->reply_headers[i].name, rq->reply_headers[i].value);
+        const struct header *h = &rq->reply_headers[i];
+        buf_put_format(b, "%.*s: %.*s\r\n", BYTES_ARGS(h->name), BYTES_ARGS(h->value));
     }
 }
 

@@ -236,7 +236,7 @@ void http_request_shrink(struct http_request *rq)
         path = BYTES_NONE;
     }
     rq->target = (struct http_target){.path = path};
-    rq->header_count = rq->reply_header_count = 0;
+    rq->header_count = rq->reply_header_count = rq->reply_header_cap = 0;
     buf_done(&rq->body);
     if (rq->context_free != NULL) {
         rq->context_free(rq->context);
@@ -460,6 +460,23 @@ struct bytes http_header(struct http_request *rq, const char *name)
         }
     }
     return found;
+}
+
+size_t http_header_count(const struct http_request *rq)
+{
+    return rq->header_count;
+}
+
+struct bytes http_header_name(const struct http_request *rq, size_t i)
+{
+    CHECK(i < rq->header_count);
+    return rq->headers[i].name;
+}
+
+struct bytes http_header_value(const struct http_request *rq, size_t i)
+{
+    CHECK(i < rq->header_count);
+    return rq->headers[i].value;
 }
 
 struct bytes http_body(const struct http_request *rq)

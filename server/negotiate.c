@@ -9,9 +9,15 @@ static const struct {
     const char *name;
     enum encoding encoding;
 } media_types[] = {
-    {"application/json", ENCODING_JSON},           {"application/x-ndjson", ENCODING_NDJSON},
-    {"application/x-protobuf", ENCODING_PROTOBUF}, {"application/protobuf", ENCODING_PROTOBUF},
+    {"application/json", ENCODING_JSON},
+    {"application/x-ndjson", ENCODING_NDJSON},
+    {"application/x-protobuf", ENCODING_PROTOBUF},
+    {"application/protobuf", ENCODING_PROTOBUF},
     {"text/event-stream", ENCODING_SSE},
+    {"application/cloudevents+json", ENCODING_CE_JSON},
+    {"application/cloudevents+protobuf", ENCODING_CE_PROTOBUF},
+    {"application/cloudevents-batch+json", ENCODING_CE_JSON_BATCH},
+    {"application/cloudevents-batch+protobuf", ENCODING_CE_PROTOBUF_BATCH},
 };
 
 #define MEDIA_TYPES (sizeof media_types / sizeof *media_types)
@@ -37,6 +43,7 @@ static unsigned specificity_of(struct bytes range, const char *media_type);
 static bool is_better(const struct match *a, const struct match *b);
 static struct match match_one(struct bytes accept, const char *media_type);
 static bool text_is(struct bytes text, const char *wanted);
+static bool is_utf8(struct bytes charset);
 
 const char *negotiate_media_type(enum encoding encoding)
 {
@@ -47,6 +54,14 @@ const char *negotiate_media_type(enum encoding encoding)
         return "application/x-protobuf";
     case ENCODING_SSE:
         return "text/event-stream";
+    case ENCODING_CE_JSON:
+        return "application/cloudevents+json";
+    case ENCODING_CE_PROTOBUF:
+        return "application/cloudevents+protobuf";
+    case ENCODING_CE_JSON_BATCH:
+        return "application/cloudevents-batch+json";
+    case ENCODING_CE_PROTOBUF_BATCH:
+        return "application/cloudevents-batch+protobuf";
     case ENCODING_JSON:
         break;
     }
@@ -112,12 +127,40 @@ bool negotiate_content_type(struct bytes content_type, enum encoding *ret)
     }
     if (text_is(range.media, "application/json")) {
         *ret = ENCODING_JSON;
-        return range.charset.n == 0 || text_is(range.charset, "utf-8") ||
-               text_is(range.charset, "\"utf-8\"") || text_is(range.charset, "us-ascii");
+        return is_utf8(range.charset);
     }
     *ret = ENCODING_PROTOBUF;
     return text_is(range.media, "application/x-protobuf") ||
            text_is(range.media, "application/protobuf");
+}
+
+bool negotiate_cloudevents(struct bytes content_type, enum encoding *ret)
+{
+    struct range range;
+    if (!read_range(content_type, &range) || !is_utf8(range.charset)) {
+        return false;
+    }
+    for (unsigned e = ENCODING_CE_JSON; e <= ENCODING_CE_PROTOBUF_BATCH; e++) {
+        if (text_is(range.media, negotiate_media_type((enum encoding)e))) {
+            *ret = (enum encoding)e;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool negotiate_is_cloudevents(struct bytes content_type)
+{
+    static const char begin[] = "application/cloudevents";
+    return content_type.n >= sizeof begin - 1 &&
+           strncasecmp((const char *)content_type.p, begin, sizeof begin - 1) == 0;
+}
+
+/* Whether a charset, or that none is given, means UTF-8. */
+static bool is_utf8(struct bytes charset)
+{
+    return charset.n == 0 || text_is(charset, "utf-8") || text_is(charset, "\"utf-8\"") ||
+           text_is(charset, "us-ascii");
 }
 
 static struct match match_one(struct bytes accept, const char *media_type)

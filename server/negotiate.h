@@ -7,9 +7,19 @@
 
 #include "storage/base/bytes.h"
 
-enum encoding { ENCODING_JSON, ENCODING_NDJSON, ENCODING_PROTOBUF, ENCODING_SSE };
+enum encoding {
+    ENCODING_JSON,
+    ENCODING_NDJSON,
+    ENCODING_PROTOBUF,
+    ENCODING_SSE,
+    /* CloudEvents: one event, or several. */
+    ENCODING_CE_JSON,
+    ENCODING_CE_PROTOBUF,
+    ENCODING_CE_JSON_BATCH,
+    ENCODING_CE_PROTOBUF_BATCH,
+};
 
-#define ENCODING_COUNT 4
+#define ENCODING_COUNT 8
 /* Bits for `offered`. */
 #define OFFER(encoding) (1u << (encoding))
 
@@ -27,5 +37,10 @@ bool negotiate_only_protobuf(struct bytes accept);
 /* JSON or PROTOBUF for a request's Content-Type; empty: JSON. False for any other, and for JSON in
  * another charset. */
 bool negotiate_content_type(struct bytes content_type, enum encoding *ret);
+
+/* One of the ENCODING_CE_ for a request's Content-Type. False for any other. */
+bool negotiate_cloudevents(struct bytes content_type, enum encoding *ret);
+/* Whether the Content-Type says that the body is CloudEvents, in whichever format. */
+bool negotiate_is_cloudevents(struct bytes content_type);
 
 #endif

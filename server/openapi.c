@@ -6,6 +6,7 @@
 #include "daybook/v1/status.pb-c.h"
 #include "daybook/v1/streams.pb-c.h"
 #include "server/app.h"
+#include "server/openapi_cloudevents.h"
 #include "server/reply.h"
 #include "server/router.h"
 
@@ -23,8 +24,9 @@ struct parameter {
     enum {
         IN_PATH,
         IN_EVENTS,
-        IN_LISTS
-    } where; /* path, or query of a read of events, or of a listing */
+        IN_LISTS,
+        IN_EVENT
+    } where; /* path, or query of a read of events, of a listing, of one event */
     const char *schema, *description;
 };
 
@@ -62,6 +64,9 @@ static const struct parameter parameters[] = {
      "Only events that were committed before this time (RFC 3339), by the server's clock."},
     {"system", IN_EVENTS, "{\"type\":\"boolean\",\"default\":false}",
      "Include events of the system, whose stream or type starts with `$`."},
+    {"cloudevents", IN_EVENT, "{\"enum\":[\"binary\"]}",
+     "The event as a CloudEvent in binary mode: attributes as ce- headers, data as the body. "
+     "Accept chooses the other modes."},
     {"after", IN_LISTS, "{\"type\":\"string\"}",
      "Only names after this one in byte order: the `next` of the page before."},
     {"limit", IN_LISTS, "{\"type\":\"integer\",\"minimum\":1,\"default\":1000}",
@@ -256,7 +261,7 @@ static void put_operation(struct buf *b, const struct route *route)
 }
 
 /* Components of parameters are named by where and name. */
-static const char *const where_names[] = {"path", "events", "lists"};
+static const char *const where_names[] = {"path", "events", "lists", "event"};
 
 static void put_parameter_ref(struct buf *b, struct bytes name, int where, bool *first)
 {
@@ -276,7 +281,9 @@ static void put_parameters(struct buf *b, const struct route *route)
     for (const char *p = strchr(route->path, '{'); p != NULL; p = strchr(p + 1, '{')) {
         put_parameter_ref(b, bytes_of(p + 1, strcspn(p + 1, "}")), IN_PATH, &first);
     }
-    int where = strcmp(route->response, "EventPage") == 0 ? IN_EVENTS : IN_LISTS;
+    int where = strcmp(route->response, "EventPage") == 0 ? IN_EVENTS
+                : strcmp(route->response, "Event") == 0   ? IN_EVENT
+                                                          : IN_LISTS;
     for (const char *p = route->parameters; *p != '\0';) {
         size_t n = strcspn(p, " ");
         put_parameter_ref(b, bytes_of(p, n), where, &first);
@@ -313,6 +320,11 @@ static void put_content(struct buf *b, const char *message)
         buf_put_byte(b, ',');
     }
     put_media(b, "application/x-protobuf", page ? "EventBatch" : message);
+    const struct openapi_media *more = openapi_cloudevents(message);
+    for (; more != NULL && more->media_type != NULL; more++) {
+        buf_put_byte(b, ',');
+        put_media(b, more->media_type, more->schema);
+    }
     buf_put_byte(b, '}');
 }
 
@@ -375,6 +387,8 @@ static void put_components(struct buf *b)
         buf_put_string(b, i == 0 ? "" : ",");
         put_schema(b, messages[i]);
     }
+    buf_put_string(b, ",");
+    buf_put_string(b, openapi_cloudevents_schemas);
     buf_put_byte(b, '}');
 }
 

@@ -42,7 +42,7 @@ bool reply_negotiate(struct http_request *rq, unsigned offered, enum encoding *r
     if (negotiate_accept(http_header(rq, "Accept"), offered, ret)) {
         return true;
     }
-    char list[128] = "";
+    char list[256] = "";
     for (unsigned e = 0; e < ENCODING_COUNT; e++) {
         if ((offered & OFFER(e)) != 0) {
             size_t n = strlen(list);
@@ -190,6 +190,15 @@ void reply_body(struct http_request *rq, unsigned status, enum encoding encoding
     reply_position(rq, position);
     bool has_body = status != 204 && status != 304;
     http_reply(rq, status, has_body ? negotiate_media_type(encoding) : NULL, take_body);
+}
+
+void reply_foreign(struct http_request *rq, const char *media_type, uint64_t position,
+                   struct buf *take_body)
+{
+    reply_position(rq, position);
+    http_reply_header(rq, "X-Content-Type-Options", "nosniff");
+    http_reply_header(rq, "Content-Security-Policy", "sandbox; default-src 'none'");
+    http_reply(rq, 200, media_type, take_body);
 }
 
 void reply_stream(struct http_request *rq, enum encoding encoding, uint64_t position,

@@ -69,6 +69,10 @@ void reply_position(struct http_request *rq, uint64_t position);
  * from the encoding. */
 void reply_body(struct http_request *rq, unsigned status, enum encoding encoding, uint64_t position,
                 struct buf *take_body);
+/* A 200 whose bytes are a client's, of the media type that the client said (NULL: it said none):
+ * told to browsers as nothing to run or guess at. */
+void reply_foreign(struct http_request *rq, const char *media_type, uint64_t position,
+                   struct buf *take_body);
 void reply_stream(struct http_request *rq, enum encoding encoding, uint64_t position,
                   http_next_fn next, void (*free_ctx)(void *ctx), void *take_ctx);
 

@@ -80,6 +80,10 @@ void wire_put_control(struct buf *b, struct wire wire, const struct wire_control
         return;
     case ENCODING_JSON:
     case ENCODING_NDJSON:
+    case ENCODING_CE_JSON: /* single events and pages, never streams */
+    case ENCODING_CE_PROTOBUF:
+    case ENCODING_CE_JSON_BATCH:
+    case ENCODING_CE_PROTOBUF_BATCH:
         break;
     }
     buf_put_format(b, "{\"control\":\"%s\",", kind_name(control->kind));

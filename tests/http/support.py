@@ -62,16 +62,16 @@ def wait_for(condition, seconds=10, what="the condition", step=0.01):
 
 @functools.lru_cache(maxsize=None)
 def pb():
-    """All messages and enums of proto/daybook/v1 as one namespace: pb().Event, pb().AppendMany, …"""
+    """All messages and enums of proto/*/v1 as one namespace: pb().Event, pb().CloudEvent, …"""
     out = tempfile.mkdtemp(prefix="daybook-proto-")
-    files = sorted((ROOT / "proto" / "daybook" / "v1").glob("*.proto"))
+    files = sorted((ROOT / "proto").glob("*/v1/*.proto"))
     subprocess.run(
         ["protoc", f"--proto_path={ROOT / 'proto'}", f"--python_out={out}", *map(str, files)], check=True
     )
     sys.path.insert(0, out)
     names = types.SimpleNamespace()
     for file in files:
-        module = importlib.import_module(f"daybook.v1.{file.stem}_pb2")
+        module = importlib.import_module(f"{file.parts[-3]}.v1.{file.stem}_pb2")
         for name, value in vars(module).items():
             if not name.startswith("_"):
                 setattr(names, name, value)

@@ -25,3 +25,15 @@ def test_the_five_minutes_of_the_readme(fresh):
     again = subprocess.run(["bash", "-c", guarded.replace("user-7", "user-8")], capture_output=True, text=True, timeout=25, check=True)
     assert '"type":"urn:daybook:problem:condition-failed"' in again.stdout and '"condition_violations":[{"item":0,"position":' in again.stdout
     assert "0 events appended" in done.stdout + done.stderr
+
+
+def test_the_cloudevents_of_the_readme(fresh):
+    """Every command of the README's "CloudEvents" is answered with what it says."""
+    text = (ROOT / "README.md").read_text()
+    block = re.search(r"### CloudEvents.*?```sh\n(.*?)```", text, re.S).group(1)
+    script = block.replace("http://127.0.0.1:7407", fresh.url)
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, timeout=25)
+    assert done.returncode == 0, done.stderr
+    assert "urn:daybook:problem" not in done.stdout
+    assert '"data":"by train"' in done.stdout and "ce-type: ParcelPacked" in done.stdout
+    assert fresh.head_revision("parcel-7") == 2
