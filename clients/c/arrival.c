@@ -54,7 +54,8 @@ static bool keep_text(struct daybook_arena *arena, const char **text)
 
 bool daybook_read_options_keep(struct daybook_arena *arena, struct daybook_read_options *o)
 {
-    return keep_text(arena, &o->stream) && keep_names(arena, &o->types) &&
+    return keep_text(arena, &o->stream) && keep_text(arena, &o->since) &&
+           keep_text(arena, &o->until) && keep_names(arena, &o->types) &&
            keep_names(arena, &o->categories) && keep_names(arena, &o->prefixes) &&
            keep_names(arena, &o->tags);
 }
@@ -90,6 +91,8 @@ static bool add_texts(struct daybook_buffer *url, char *mark, const struct daybo
         const char *name;
         struct daybook_names values;
     } texts[] = {
+        {"since", {&o->since, o->since != NULL}},
+        {"until", {&o->until, o->until != NULL}},
         {"type", o->types},
         {"category", o->categories},
         {"prefix", o->prefixes},

@@ -37,9 +37,11 @@ struct daybook_names {
 struct daybook_read_options {
     const char *stream; /* NULL: the global log */
     bool backward;
-    uint64_t after;  /* forward: only events after this revision (stream) or position (log) */
-    uint64_t before; /* backward: only events before this one; 0: from the newest */
-    uint64_t limit;  /* at most so many events; 0: all */
+    uint64_t after;    /* forward: only events after this revision (stream) or position (log) */
+    uint64_t before;   /* backward: only events before this one; 0: from the newest */
+    uint64_t limit;    /* at most so many events; 0: all */
+    const char *since; /* by the server's time, RFC 3339: not before; NULL: from ever */
+    const char *until; /* before this time; NULL: for ever */
     struct daybook_names types;
     struct daybook_names categories; /* these three: global log only */
     struct daybook_names prefixes;   /* of stream names */

@@ -25,6 +25,7 @@ int cli_fail_event(const struct daybook *db, const char *what);
 struct cli_filters {
     uint64_t after, before, limit;
     bool backward;
+    const char *since, *until; /* NULL: not given; the server says what is no time */
     struct cli_list types, categories, prefixes, tags;
 };
 
@@ -34,6 +35,8 @@ struct cli_filters {
         {"before", CLI_NUMBER, &(f).before, "N", "only events before it; with --backward"},       \
         {"backward", CLI_FLAG, &(f).backward, NULL, "the newest first"},                          \
         {"limit", CLI_NUMBER, &(f).limit, "N", "at most so many events"},                         \
+        {"since", CLI_TEXT, &(f).since, "TIME", "only events from this time on (RFC 3339)"},      \
+        {"until", CLI_TEXT, &(f).until, "TIME", "only events before this time"},                  \
         {"type", CLI_LIST, &(f).types, "T", "only events of this type"},                          \
         {"category", CLI_LIST, &(f).categories, "C", "only streams of this category"},            \
         {"prefix", CLI_LIST, &(f).prefixes, "P", "only streams whose names start so"},            \

@@ -249,15 +249,26 @@ READS = [
      {"prefix": ["order-2", "cart"], "direction": "backward", "limit": 9}),
     (["--tag", "mod:3"], "/v1/events", {"tag": "mod:3"}),
     (["order-1", "--after", "1000"], "/v1/streams/order-1/events", {"after": 1000}),
+    (["--since", "AT", "--limit", "5"], "/v1/events", {"since": "AT", "limit": 5}),
+    (["order-2", "--since=1970-01-01T00:00:00Z", "--until", "AT"], "/v1/streams/order-2/events", {"until": "AT"}),
 ]
 
 
 @pytest.mark.parametrize("args, path, query", READS, ids=lambda v: " ".join(v) if isinstance(v, list) else None)
 def test_read_json_is_the_servers_ndjson(filled, args, path, query):
     """read --json prints byte for byte what the server's NDJSON has, for every option."""
+    at = filled.get("/v1/events/20").json["time"]  # what AT stands for
+    args, query = [at if a == "AT" else a for a in args], {k: at if v == "AT" else v for k, v in query.items()}
     expected = filled.get(path, NDJSON, query).raw
+    assert expected or "1000" in args
     assert daybook("read", *args, "--json", server=filled).stdout == expected
     assert daybook("read", *args, server=filled).stdout == expected  # the default where there is no terminal
+
+
+def test_read_what_is_no_time(filled):
+    """The server says what it does not take."""
+    said = error_of("read", "--since", "yesterday", server=filled)
+    assert "since" in said and "RFC 3339" in said
 
 
 def test_read_lost_connection(filled):
