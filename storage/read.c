@@ -78,8 +78,10 @@ static bool reached(uint64_t a, uint64_t b, bool backward)
     return backward ? a <= b : a >= b;
 }
 
-/* The dimension's first position at or after (backward: at or before) `position`. ERR_END. */
-static err_t dimension_seek(struct dimension *d, uint64_t position, bool backward, uint64_t *ret)
+/* The dimension's first position at or after (backward: at or before) `position`; adds to *steps
+ * what it cost. ERR_END. */
+static err_t dimension_seek(struct dimension *d, uint64_t position, bool backward, size_t *steps,
+                            uint64_t *ret)
 {
     uint64_t best = 0;
     for (size_t i = 0; i < d->n; i++) {
@@ -89,6 +91,7 @@ static err_t dimension_seek(struct dimension *d, uint64_t position, bool backwar
         }
         if (!sought) {
             err_t err = source_seek(&d->sources[i], position, backward, &d->at[i]);
+            ++*steps;
             if (err == ERR_END) {
                 d->at[i] = 0;
             } else if (err != ERR_OK) {
@@ -409,7 +412,7 @@ static err_t leapfrog(struct store_read *r, uint64_t position, uint64_t *ret)
             return ERR_FULL;
         }
         uint64_t found;
-        err_t err = dimension_seek(&r->dimensions[i], position, r->query.backward, &found);
+        err_t err = dimension_seek(&r->dimensions[i], position, r->query.backward, &steps, &found);
         if (err != ERR_OK) {
             return err;
         }
