@@ -8,6 +8,8 @@
 #   server                   daybookd               (libserver.a is server/ without main.c, for tests)
 #   clients/cli              daybook                (libcli.a likewise)
 #   tests/unit, tests/model  one program per test_*.c; other .c files there are helpers for all
+#   tests/crash              one program per test_*.c; its other .c files are linked into all of them, and only there
+#                            (they take the place of system calls)
 #   tests/bench              one program per bench_*.c; bench_util.c and others are helpers
 #   tests/fuzz               one program per fuzz_*.c; replay.c runs a corpus without libFuzzer
 
@@ -85,6 +87,8 @@ CLI      := $(filter-out clients/cli/main.c,$(wildcard clients/cli/*.c))
 
 UNIT     := $(wildcard tests/unit/test_*.c)
 MODEL    := $(wildcard tests/model/test_*.c)
+CRASH    := $(wildcard tests/crash/test_*.c)
+CRASH_HELPERS := $(filter-out $(CRASH),$(wildcard tests/crash/*.c))
 BENCH    := $(filter-out tests/bench/bench_util.c,$(wildcard tests/bench/bench_*.c))
 FUZZ     := $(wildcard tests/fuzz/fuzz_*.c)
 HELPERS  := $(filter-out $(UNIT) $(MODEL) $(BENCH) $(FUZZ) tests/fuzz/replay.c,\
@@ -102,6 +106,7 @@ LIB_HELPERS := $(BUILD)/tests/libhelpers.a
 
 UNIT_PROGRAMS   := $(call programs,$(UNIT))
 MODEL_PROGRAMS  := $(call programs,$(MODEL))
+CRASH_PROGRAMS  := $(call programs,$(CRASH))
 BENCH_PROGRAMS  := $(call programs,$(BENCH))
 REPLAY_PROGRAMS := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/tests/fuzz/replay_%,$(FUZZ))
 FUZZ_PROGRAMS   := $(call programs,$(FUZZ))
@@ -159,7 +164,7 @@ tidy: ## format, layers, size budgets, names, static analysis
 	@$(MAKE) -s --no-print-directory $(PARALLEL) $(PROTO_H)
 	@scripts/tidy
 
-tests: $(UNIT_PROGRAMS) $(MODEL_PROGRAMS) $(REPLAY_PROGRAMS) ## build the test programs, run nothing
+tests: $(UNIT_PROGRAMS) $(MODEL_PROGRAMS) $(CRASH_PROGRAMS) $(REPLAY_PROGRAMS) ## build the test programs, run nothing
 
 benches: $(BENCH_PROGRAMS) ## build the benchmarks, run nothing
 
@@ -210,6 +215,11 @@ $(LIB_HELPERS): $(call objects,$(HELPERS))
 
 $(filter-out $(call programs,$(UNIT_CLI)),$(UNIT_PROGRAMS)) $(MODEL_PROGRAMS) $(BENCH_PROGRAMS): \
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_HELPERS) $(LIB_SERVER) $(LIBS_PASSIVE) $(LIB_CLIENT)
+	$(say) LINK $@
+	$(link) $(TEST_LIBS)
+
+$(CRASH_PROGRAMS): \
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(CRASH_HELPERS)) $(LIB_HELPERS) $(LIBS_PASSIVE)
 	$(say) LINK $@
 	$(link) $(TEST_LIBS)
 

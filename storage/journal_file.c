@@ -49,7 +49,8 @@ struct journal_file {
     size_t old_count, old_cap;
     bool next_ready; /* the segment after the active one stands prepared */
     uint64_t next_salt;
-    bool free_ready; /* a recycled file waits under JOURNAL_FREE_NAME */
+    bool free_ready;       /* a recycled file waits under JOURNAL_FREE_NAME */
+    bool removal_unsynced; /* the oldest segment's name is gone, but not for good yet */
 };
 
 static struct journal_file *self(struct journal *j)
@@ -83,6 +84,16 @@ static err_t make_zeroed(struct journal_file *j, int *ret_fd)
     return ERR_OK;
 }
 
+/* Makes every name of the directory durable. */
+static err_t sync_names(struct journal_file *j)
+{
+    if (fsync(j->dir_fd) != 0) {
+        return err_from_errno(errno);
+    }
+    j->removal_unsynced = false;
+    return ERR_OK;
+}
+
 /* The recycled file where there is one, else a fresh one; under JOURNAL_NEW_NAME. */
 static err_t take_file(struct journal_file *j, int *ret_fd)
 {
@@ -90,7 +101,7 @@ static err_t take_file(struct journal_file *j, int *ret_fd)
         j->free_ready = false;
         /* Its old name must be gone for good before its header says something else. */
         if (renameat(j->dir_fd, JOURNAL_FREE_NAME, j->dir_fd, JOURNAL_NEW_NAME) == 0 &&
-            fsync(j->dir_fd) == 0) {
+            sync_names(j) == ERR_OK) {
             int fd = openat(j->dir_fd, JOURNAL_NEW_NAME, O_RDWR | O_CLOEXEC);
             if (fd >= 0) {
                 *ret_fd = fd;
@@ -119,10 +130,10 @@ static err_t make_segment(struct journal_file *j, uint64_t base)
     }
     char name[JOURNAL_NAME_BYTES];
     segment_name(base, name);
-    if (renameat(j->dir_fd, JOURNAL_NEW_NAME, j->dir_fd, name) != 0 || fsync(j->dir_fd) != 0) {
+    if (renameat(j->dir_fd, JOURNAL_NEW_NAME, j->dir_fd, name) != 0) {
         return err_from_errno(errno);
     }
-    return ERR_OK;
+    return sync_names(j);
 }
 
 /* Where the segment after the active one starts. */
@@ -264,6 +275,7 @@ static void drop_oldest(struct journal_file *j, bool recycle)
     } else {
         unlinkat(j->dir_fd, name, 0);
     }
+    j->removal_unsynced = true;
     j->old_count--;
     memmove(j->old, j->old + 1, j->old_count * sizeof *j->old);
 }
@@ -272,15 +284,21 @@ static err_t journal_file_trim(struct journal *base, uint64_t position, bool idl
 {
     struct journal_file *j = self(base);
     pthread_mutex_lock(&j->lock);
-    while (j->old_count > 0 && j->old[0].last_position <= position) {
-        drop_oldest(j, !idle);
+    err_t err = ERR_OK;
+    while (err == ERR_OK && j->old_count > 0 && j->old[0].last_position <= position) {
+        /* A power cut must not bring this one's predecessor back and lose this one: a hole. The
+         * sync is seldom needed, since making a segment does it. */
+        err = j->removal_unsynced ? sync_names(j) : ERR_OK;
+        if (err == ERR_OK) {
+            drop_oldest(j, !idle);
+        }
     }
     if (idle && j->free_ready) {
         unlinkat(j->dir_fd, JOURNAL_FREE_NAME, 0);
         j->free_ready = false;
     }
     pthread_mutex_unlock(&j->lock);
-    return ERR_OK;
+    return err;
 }
 
 static uint64_t journal_file_bytes(struct journal *base)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "storage/base/check.h"
+#include "storage/create.h"
 #include "storage/hide.h"
 #include "storage/record.h"
 #include "storage/recover.h"
@@ -92,21 +93,6 @@ static err_t make_dirs(struct store *s, struct err_text *et)
         sub_path(s, "journal", path);
         err = make_dir(path, et);
     }
-    if (err == ERR_OK) {
-        sub_path(s, "store", path);
-        err = make_dir(path, et);
-    }
-    return err;
-}
-
-static err_t sync_dir(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return err_from_errno(errno);
-    }
-    err_t err = fsync(fd) == 0 ? ERR_OK : err_from_errno(errno);
-    close(fd);
     return err;
 }
 
@@ -118,7 +104,7 @@ static err_t sync_dirs(const struct store *s, struct err_text *et)
     for (size_t i = 0; i < sizeof DIRS / sizeof DIRS[0]; i++) {
         char path[PATH_MAX];
         sub_path(s, DIRS[i], path);
-        err_t err = sync_dir(path);
+        err_t err = create_sync_dir(path);
         if (err != ERR_OK) {
             return err_set(et, err, "cannot sync the directory %s", path);
         }
@@ -128,38 +114,13 @@ static err_t sync_dirs(const struct store *s, struct err_text *et)
 
 /* ---- format and identity ---- */
 
-static err_t write_identity(struct store *s, struct kv_txn *txn)
-{
-    err_t err = meta_put(txn, META_FORMAT, STORE_FORMAT_VERSION);
-    if (err == ERR_OK) {
-        err = kv_put(txn, KV_META, bytes_of_string(META_STORE_ID),
-                     bytes_of(s->options.new_store_id, UUID_BYTES));
-    }
-    return err;
-}
-
-static err_t create_identity(struct store *s, struct err_text *et)
-{
-    struct kv_txn *txn;
-    err_t err = kv_begin(s->kv, true, &txn);
-    if (err != ERR_OK) {
-        return err_set(et, err, "cannot write to the store in %s", s->options.dir);
-    }
-    err = write_identity(s, txn);
-    if (err != ERR_OK) {
-        kv_abort(txn);
-        return err_set(et, err, "cannot write to the store in %s", s->options.dir);
-    }
-    return kv_commit(txn);
-}
-
 static err_t read_identity(struct store *s, struct kv_txn *txn, struct err_text *et)
 {
     uint64_t format;
     struct bytes id = BYTES_NONE;
     err_t err = meta_get(txn, META_FORMAT, &format);
     if (err == ERR_OK && format == 0) {
-        return ERR_NOT_FOUND;
+        err = ERR_CORRUPT;
     }
     if (err == ERR_OK && format != STORE_FORMAT_VERSION) {
         return err_set(et, ERR_FORMAT,
@@ -206,7 +167,7 @@ static err_t read_places(struct store *s, struct kv_txn *txn, struct places *ret
     return ERR_OK;
 }
 
-/* Reads, in one transaction, whose store it is and how far it goes. ERR_NOT_FOUND: it is new. */
+/* Reads, in one transaction, whose store it is and how far it goes. */
 static err_t read_store(struct store *s, struct places *ret, struct err_text *et)
 {
     struct kv_txn *txn;
@@ -228,21 +189,14 @@ static err_t open_kv(struct store *s, struct places *ret, struct err_text *et)
 {
     char path[PATH_MAX];
     sub_path(s, "store", path);
-    err_t err = kv_open(path, s->options.map_bytes, s->options.read_only, &s->kv, et);
+    err_t err = s->options.read_only ? ERR_OK : create_environment(&s->options, et);
+    if (err == ERR_OK) {
+        err = kv_open(path, s->options.map_bytes, s->options.read_only, &s->kv, et);
+    }
     if (err != ERR_OK) {
         return err;
     }
-    err = read_store(s, ret, et);
-    if (err == ERR_NOT_FOUND && s->options.read_only) {
-        return err_set(et, err, "there is no store in %s", s->options.dir);
-    }
-    if (err == ERR_NOT_FOUND) {
-        err = create_identity(s, et);
-        if (err == ERR_OK) {
-            err = read_store(s, ret, et);
-        }
-    }
-    return err;
+    return read_store(s, ret, et);
 }
 
 static err_t open_journal(struct store *s, struct err_text *et)
