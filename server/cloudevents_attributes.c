@@ -1,5 +1,5 @@
-/* cloudevents_attributes: names, types and values of attributes, by the CloudEvents specification.
- */
+/* cloudevents_attributes: names, types and values of attributes, by the CloudEvents
+ * specification. */
 #include "server/cloudevents_int.h"
 
 #include "storage/base/timestamp.h"

@@ -349,6 +349,7 @@ err_t life_put(struct committer *w, struct command *c)
     struct event event = {
         .stream = LIFE_STREAM, .position = w->next_position, .id = draft->id, .type = draft->type};
     c->life.result.position = event.position;
+    atomic_store(&w->store->life_position, event.position);
     err = committer_put_record(w, draft, system.head + 1);
     if (err == ERR_OK) {
         tail_lock(&w->store->tail);

@@ -43,6 +43,7 @@ void hide_forget(struct store *s)
     }
     atomic_store(&s->has_lives, false);
     atomic_store(&s->redactions_waiting, 0);
+    atomic_store(&s->reclaimed_position, 0);
 }
 
 static err_t load_table(struct store *s, struct kv_txn *txn, enum kv_table table)
@@ -76,6 +77,8 @@ err_t hide_load(struct store *s)
         err = load_table(s, txn, KV_REDACTIONS);
     }
     kv_abort(txn);
+    /* How far reclaim was is not known any more: the first pass finds out. */
+    atomic_store(&s->life_position, 1);
     return err;
 }
 

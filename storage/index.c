@@ -112,6 +112,7 @@ static err_t post_positions(struct kv_txn *txn, const struct tail_list *list, si
     bool extend = row->id != 0;
     if (!extend) {
         row->id = names_id(list->positions[from], list->tag);
+        row->first = list->positions[from];
     }
     while (from < n) {
         struct posting_run run = {.positions = list->positions + from,

@@ -4,8 +4,8 @@
  * three verbs (append a group, deliver the next group, forget up to a position) a replicated log
  * can stand later (DESIGN section 8).
  *
- * Threads: one writer calls reserve and append; one other thread may call prepare and trim
- * meanwhile. */
+ * Threads: one writer calls reserve and append; one other thread may call prepare, trim and
+ * purge meanwhile. */
 #ifndef DAYBOOK_STORAGE_JOURNAL_H
 #define DAYBOOK_STORAGE_JOURNAL_H
 
@@ -40,6 +40,10 @@ struct journal_methods {
     /* Everything up to `position` is durable elsewhere and need not be kept. `idle`: nothing is
      * under way, so spare space may go too. */
     err_t (*trim)(struct journal *j, uint64_t position, bool idle);
+    /* Makes that no byte of a group up to `position` is in the directory any more; everything up to
+     * `applied` is durable elsewhere. *ret_done: it is so; else later groups stand in the way, call
+     * again when more is applied. The thread that trims. ERR_DISK_FULL: try again later. */
+    err_t (*purge)(struct journal *j, uint64_t position, uint64_t applied, bool *ret_done);
     /* Gets space ready ahead of need. */
     err_t (*prepare)(struct journal *j);
     /* Bytes on disk. */

@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -25,43 +24,7 @@
 #include "storage/base/check.h"
 #include "storage/base/crc32c.h"
 #include "storage/base/fault.h"
-#include "storage/journal_segment.h"
-
-struct segment {
-    uint64_t base, size, salt;
-    uint64_t last_position; /* of the last group in it; 0: none */
-};
-
-struct journal_file {
-    struct journal base;
-    struct journal_file_options options;
-    int dir_fd;
-
-    /* The writer's. */
-    int fd; /* of the active segment, -1: none yet */
-    struct segment active;
-    uint64_t at; /* where the next group goes, from the start of the active segment */
-    bool failed;
-
-    /* Under the lock, which the writer takes only when it changes segments. */
-    pthread_mutex_t lock;
-    struct segment *old; /* full ones, oldest first */
-    size_t old_count, old_cap;
-    bool next_ready; /* the segment after the active one stands prepared */
-    uint64_t next_salt;
-    bool free_ready;       /* a recycled file waits under JOURNAL_FREE_NAME */
-    bool removal_unsynced; /* the oldest segment's name is gone, but not for good yet */
-};
-
-static struct journal_file *self(struct journal *j)
-{
-    return (struct journal_file *)j;
-}
-
-static uint64_t end_of(const struct segment *s)
-{
-    return s->base + s->size;
-}
+#include "storage/journal_file.h"
 
 /* ---- making segments ---- */
 
@@ -85,7 +48,7 @@ static err_t make_zeroed(struct journal_file *j, int *ret_fd)
 }
 
 /* Makes every name of the directory durable. */
-static err_t sync_names(struct journal_file *j)
+err_t journal_sync_names(struct journal_file *j)
 {
     if (fsync(j->dir_fd) != 0) {
         return err_from_errno(errno);
@@ -97,11 +60,12 @@ static err_t sync_names(struct journal_file *j)
 /* The recycled file where there is one, else a fresh one; under JOURNAL_NEW_NAME. */
 static err_t take_file(struct journal_file *j, int *ret_fd)
 {
+    j->next_recycled = j->free_ready;
     if (j->free_ready) {
         j->free_ready = false;
         /* Its old name must be gone for good before its header says something else. */
         if (renameat(j->dir_fd, JOURNAL_FREE_NAME, j->dir_fd, JOURNAL_NEW_NAME) == 0 &&
-            sync_names(j) == ERR_OK) {
+            journal_sync_names(j) == ERR_OK) {
             int fd = openat(j->dir_fd, JOURNAL_NEW_NAME, O_RDWR | O_CLOEXEC);
             if (fd >= 0) {
                 *ret_fd = fd;
@@ -109,6 +73,7 @@ static err_t take_file(struct journal_file *j, int *ret_fd)
             }
         }
     }
+    j->next_recycled = false;
     return make_zeroed(j, ret_fd);
 }
 
@@ -133,16 +98,10 @@ static err_t make_segment(struct journal_file *j, uint64_t base)
     if (renameat(j->dir_fd, JOURNAL_NEW_NAME, j->dir_fd, name) != 0) {
         return err_from_errno(errno);
     }
-    return sync_names(j);
+    return journal_sync_names(j);
 }
 
-/* Where the segment after the active one starts. */
-static uint64_t next_base(const struct journal_file *j)
-{
-    return end_of(&j->active);
-}
-
-static err_t prepare_locked(struct journal_file *j)
+err_t journal_prepare_locked(struct journal_file *j)
 {
     if (j->next_ready) {
         return ERR_OK;
@@ -157,7 +116,7 @@ static err_t journal_file_prepare(struct journal *base)
 {
     struct journal_file *j = self(base);
     pthread_mutex_lock(&j->lock);
-    err_t err = prepare_locked(j);
+    err_t err = journal_prepare_locked(j);
     pthread_mutex_unlock(&j->lock);
     return err;
 }
@@ -196,17 +155,19 @@ static err_t keep_old(struct journal_file *j, const struct segment *s)
     return ERR_OK;
 }
 
-static err_t roll_locked(struct journal_file *j)
+err_t journal_roll_locked(struct journal_file *j)
 {
-    err_t err = prepare_locked(j);
+    err_t err = journal_prepare_locked(j);
     if (err == ERR_OK) {
         err = keep_old(j, &j->active);
     }
     if (err != ERR_OK) {
         return err;
     }
-    struct segment next = {
-        .base = next_base(j), .size = j->options.segment_bytes, .salt = j->next_salt};
+    struct segment next = {.base = next_base(j),
+                           .size = j->options.segment_bytes,
+                           .salt = j->next_salt,
+                           .recycled = j->next_recycled};
     err = open_active(j, &next);
     if (err != ERR_OK) {
         j->old_count--;
@@ -221,6 +182,18 @@ static uint64_t group_bytes(size_t records)
     return (JOURNAL_GROUP_HEADER_BYTES + records + 7) & ~(uint64_t)7;
 }
 
+static err_t reserve_locked(struct journal_file *j, uint64_t needed)
+{
+    if (j->at + needed <= j->active.size) {
+        return ERR_OK;
+    }
+    pthread_mutex_lock(&j->lock);
+    err_t err = journal_roll_locked(j);
+    pthread_mutex_unlock(&j->lock);
+    return err;
+}
+
+/* A purge may change segments between this and the append: a fresh one has the room too. */
 static err_t journal_file_reserve(struct journal *base, size_t bytes)
 {
     struct journal_file *j = self(base);
@@ -228,76 +201,42 @@ static err_t journal_file_reserve(struct journal *base, size_t bytes)
     if (needed > j->options.segment_bytes - JOURNAL_SEGMENT_HEADER_BYTES) {
         return ERR_LIMIT;
     }
-    if (j->at + needed <= j->active.size) {
-        return ERR_OK;
-    }
-    pthread_mutex_lock(&j->lock);
-    err_t err = roll_locked(j);
-    pthread_mutex_unlock(&j->lock);
+    pthread_mutex_lock(&j->writing);
+    err_t err = reserve_locked(j, needed);
+    pthread_mutex_unlock(&j->writing);
     return err;
 }
 
-static err_t journal_file_append(struct journal *base, uint64_t first_position, uint32_t count,
-                                 const struct iovec *parts, int part_count)
+static err_t append_locked(struct journal_file *j, struct group_header *header,
+                           const struct iovec *parts, int part_count)
 {
-    struct journal_file *j = self(base);
-    CHECK(part_count > 0 && part_count <= JOURNAL_PARTS_MAX);
+    uint64_t written;
     if (j->failed || fault_hit(FAULT_JOURNAL_WRITE)) {
         j->failed = true;
         return ERR_IO;
     }
-    struct group_header header = {.salt = j->active.salt,
-                                  .offset = j->active.base + j->at,
-                                  .first_position = first_position,
-                                  .count = count};
-    uint64_t written;
-    err_t err = segment_write_group(j->fd, j->at, &header, parts, part_count, &written);
+    header->salt = j->active.salt;
+    header->offset = j->active.base + j->at;
+    err_t err = segment_write_group(j->fd, j->at, header, parts, part_count, &written);
     if (err != ERR_OK) {
         j->failed = true;
         return err;
     }
     CHECK(j->at + written <= j->active.size);
     j->at += written;
-    j->active.last_position = first_position + count - 1;
+    j->active.last_position = header->first_position + header->count - 1;
     return ERR_OK;
 }
 
-/* ---- forgetting ---- */
-
-static void drop_oldest(struct journal_file *j, bool recycle)
-{
-    char name[JOURNAL_NAME_BYTES];
-    segment_name(j->old[0].base, name);
-    bool fits = j->old[0].size == j->options.segment_bytes;
-    if (recycle && fits && !j->free_ready &&
-        renameat(j->dir_fd, name, j->dir_fd, JOURNAL_FREE_NAME) == 0) {
-        j->free_ready = true;
-    } else {
-        unlinkat(j->dir_fd, name, 0);
-    }
-    j->removal_unsynced = true;
-    j->old_count--;
-    memmove(j->old, j->old + 1, j->old_count * sizeof *j->old);
-}
-
-static err_t journal_file_trim(struct journal *base, uint64_t position, bool idle)
+static err_t journal_file_append(struct journal *base, uint64_t first_position, uint32_t count,
+                                 const struct iovec *parts, int part_count)
 {
     struct journal_file *j = self(base);
-    pthread_mutex_lock(&j->lock);
-    err_t err = ERR_OK;
-    while (err == ERR_OK && j->old_count > 0 && j->old[0].last_position <= position) {
-        /* A power cut must not bring this one's predecessor back and lose this one: a hole. The
-         * sync is seldom needed, since making a segment does it. */
-        err = j->removal_unsynced ? sync_names(j) : ERR_OK;
-        if (err == ERR_OK) {
-            drop_oldest(j, !idle);
-        }
-    }
-    if (idle && j->free_ready) {
-        unlinkat(j->dir_fd, JOURNAL_FREE_NAME, 0);
-        j->free_ready = false;
-    }
-    pthread_mutex_unlock(&j->lock);
+    struct group_header header = {.first_position = first_position, .count = count};
+    CHECK(part_count > 0 && part_count <= JOURNAL_PARTS_MAX);
+    pthread_mutex_lock(&j->writing);
+    err_t err = append_locked(j, &header, parts, part_count);
+    pthread_mutex_unlock(&j->writing);
     return err;
 }
 
@@ -432,6 +371,7 @@ static err_t replay_all(struct replay *r, const uint64_t *bases, size_t n)
          * turn comes. */
         if (r->ended && s.base == end_of(&r->end_in)) {
             r->j->next_ready = s.size == r->j->options.segment_bytes;
+            r->j->next_recycled = true; /* not known, so it may be */
             r->j->next_salt = s.salt;
         }
     }
@@ -503,6 +443,7 @@ static err_t start_appending(struct journal_file *j, const struct replay *r, con
         return err == ERR_OK ? open_active(j, &first) : err;
     }
     struct segment end = r->end_in;
+    end.recycled = true; /* not known, so it may be */
     err_t err = open_active(j, &end);
     if (err != ERR_OK) {
         return err;
@@ -551,6 +492,7 @@ static void journal_file_close(struct journal *base)
         close(j->dir_fd);
     }
     pthread_mutex_destroy(&j->lock);
+    pthread_mutex_destroy(&j->writing);
     free(j->old);
     free(j);
 }
@@ -560,6 +502,7 @@ static const struct journal_methods METHODS = {
     .append = journal_file_append,
     .replay = journal_file_replay,
     .trim = journal_file_trim,
+    .purge = journal_file_purge,
     .prepare = journal_file_prepare,
     .bytes = journal_file_bytes,
     .close = journal_file_close,
@@ -576,6 +519,7 @@ err_t journal_file_open(const struct journal_file_options *options, struct journ
     j->options = *options;
     j->fd = -1;
     pthread_mutex_init(&j->lock, NULL);
+    pthread_mutex_init(&j->writing, NULL);
     j->dir_fd = open(options->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (j->dir_fd < 0) {
         err_t err =

@@ -52,10 +52,25 @@ MUST_CHECK err_t kv_put(struct kv_txn *txn, enum kv_table table, struct bytes ke
  * its next call. */
 MUST_CHECK err_t kv_append(struct kv_txn *txn, enum kv_table table, struct bytes key, size_t n,
                            uint8_t **ret);
+/* Inserts or replaces a row of n bytes that the caller fills before its next call. */
+MUST_CHECK err_t kv_reserve(struct kv_txn *txn, enum kv_table table, struct bytes key, size_t n,
+                            uint8_t **ret);
+/* A value of at least so many bytes has pages of its own, which hold nothing else. */
+size_t kv_value_bytes_alone(const struct kv_txn *txn);
 /* ERR_NOT_FOUND. */
 MUST_CHECK err_t kv_delete(struct kv_txn *txn, enum kv_table table, struct bytes key);
 /* Deletes every row of a table. */
 MUST_CHECK err_t kv_clear(struct kv_txn *txn, enum kv_table table);
+
+/* The number of a write transaction: they count up. */
+uint64_t kv_txn_id(const struct kv_txn *txn);
+
+/* Overwrites with zeroes all free pages that no reader can see, a bounded number a call. The thread
+ * that writes, outside a transaction. It begins only when what transaction `wanted` has freed can
+ * be wiped: a newer one is committed, no reader is older. *ret_done: all up to `wanted` is wiped;
+ * *ret_more: call again, with no write transaction in between if that can be (the walk begins anew
+ * after one, and does more a call); neither: it cannot begin now. */
+MUST_CHECK err_t kv_scrub(struct kv *kv, uint64_t wanted, bool *ret_done, bool *ret_more);
 
 MUST_CHECK err_t kv_cursor_open(struct kv_txn *txn, enum kv_table table, struct kv_cursor **ret);
 void kv_cursor_close(struct kv_cursor *c);

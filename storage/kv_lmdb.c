@@ -1,11 +1,10 @@
 /* kv_lmdb: the tables on LMDB. No DUPSORT, no WRITEMAP, no NOSYNC; NOTLS, so that a reader belongs
  * to its transaction and not to a thread; NORDAHEAD, because the log is larger than memory and read
- * at random places too. */
-#include "kv.h"
+ * at random places too; no NOMEMINIT, so that no page carries the heap's old bytes to the disk. */
+#include "kv_lmdb.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <lmdb.h>
 #include <stdlib.h>
 
 #include "storage/base/check.h"
@@ -16,25 +15,10 @@
  * down to this. */
 #define KV_MAP_BYTES_MIN ((uint64_t)16 << 30)
 
-struct kv {
-    MDB_env *env;
-    MDB_dbi tables[KV_TABLE_COUNT];
-    size_t page_bytes;
-};
-
-struct kv_txn {
-    MDB_txn *txn;
-    struct kv *kv;
-};
-
-struct kv_cursor {
-    MDB_cursor *cursor;
-};
-
 static const char *const TABLE_NAMES[KV_TABLE_COUNT] = {"meta",     "log",   "names",
                                                         "postings", "lives", "redactions"};
 
-static err_t from_lmdb(int code)
+err_t kv_from_lmdb(int code)
 {
     switch (code) {
     case MDB_SUCCESS:
@@ -101,7 +85,7 @@ static int open_env(struct kv *kv, const char *dir, uint64_t map_bytes, bool rea
         code = mdb_env_set_maxreaders(kv->env, KV_READERS_MAX);
     }
     if (code == 0) {
-        unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | MDB_NOMEMINIT;
+        unsigned flags = MDB_NOTLS | MDB_NORDAHEAD;
         code = mdb_env_open(kv->env, dir, flags | (read_only ? MDB_RDONLY : 0), 0600);
     }
     if (code == 0) {
@@ -127,7 +111,7 @@ err_t kv_open(const char *dir, uint64_t map_bytes, bool read_only, struct kv **r
     }
     if (code != 0) {
         kv_close(kv);
-        return err_set(et, from_lmdb(code), "cannot open the LMDB environment %s: %s", dir,
+        return err_set(et, kv_from_lmdb(code), "cannot open the LMDB environment %s: %s", dir,
                        mdb_strerror(code));
     }
     MDB_stat stat;
@@ -164,7 +148,7 @@ err_t kv_begin(struct kv *kv, bool write, struct kv_txn **ret)
     int code = mdb_txn_begin(kv->env, NULL, write ? 0 : MDB_RDONLY, &txn->txn);
     if (code != 0) {
         free(txn);
-        return from_lmdb(code);
+        return kv_from_lmdb(code);
     }
     *ret = txn;
     return ERR_OK;
@@ -176,9 +160,13 @@ err_t kv_commit(struct kv_txn *txn)
         kv_abort(txn);
         return ERR_IO;
     }
+    struct kv *kv = txn->kv;
     int code = mdb_txn_commit(txn->txn);
     free(txn);
-    return from_lmdb(code);
+    if (code != 0) {
+        kv->scrub_at = 0; /* it may have written to free pages before it failed */
+    }
+    return kv_from_lmdb(code);
 }
 
 void kv_abort(struct kv_txn *txn)
@@ -196,7 +184,7 @@ void kv_reset(struct kv_txn *txn)
 
 err_t kv_renew(struct kv_txn *txn)
 {
-    return from_lmdb(mdb_txn_renew(txn->txn));
+    return kv_from_lmdb(mdb_txn_renew(txn->txn));
 }
 
 err_t kv_get(struct kv_txn *txn, enum kv_table table, struct bytes key, struct bytes *ret)
@@ -206,7 +194,7 @@ err_t kv_get(struct kv_txn *txn, enum kv_table table, struct bytes key, struct b
     if (code == 0) {
         *ret = from_val(v);
     }
-    return from_lmdb(code);
+    return kv_from_lmdb(code);
 }
 
 err_t kv_put(struct kv_txn *txn, enum kv_table table, struct bytes key, struct bytes value)
@@ -215,7 +203,7 @@ err_t kv_put(struct kv_txn *txn, enum kv_table table, struct bytes key, struct b
         return ERR_DISK_FULL;
     }
     MDB_val k = to_val(key), v = to_val(value);
-    return from_lmdb(mdb_put(txn->txn, txn->kv->tables[table], &k, &v, 0));
+    return kv_from_lmdb(mdb_put(txn->txn, txn->kv->tables[table], &k, &v, 0));
 }
 
 err_t kv_append(struct kv_txn *txn, enum kv_table table, struct bytes key, size_t n, uint8_t **ret)
@@ -231,7 +219,30 @@ err_t kv_append(struct kv_txn *txn, enum kv_table table, struct bytes key, size_
     if (code == 0) {
         *ret = v.mv_data;
     }
-    return from_lmdb(code);
+    return kv_from_lmdb(code);
+}
+
+err_t kv_reserve(struct kv_txn *txn, enum kv_table table, struct bytes key, size_t n, uint8_t **ret)
+{
+    if (fault_hit(FAULT_KV_PUT)) {
+        return ERR_DISK_FULL;
+    }
+    MDB_val k = to_val(key), v = {.mv_size = n, .mv_data = NULL};
+    int code = mdb_put(txn->txn, txn->kv->tables[table], &k, &v, MDB_RESERVE);
+    if (code == 0) {
+        *ret = v.mv_data;
+    }
+    return kv_from_lmdb(code);
+}
+
+size_t kv_value_bytes_alone(const struct kv_txn *txn)
+{
+    return txn->kv->page_bytes;
+}
+
+uint64_t kv_txn_id(const struct kv_txn *txn)
+{
+    return mdb_txn_id(txn->txn);
 }
 
 err_t kv_delete(struct kv_txn *txn, enum kv_table table, struct bytes key)
@@ -240,12 +251,12 @@ err_t kv_delete(struct kv_txn *txn, enum kv_table table, struct bytes key)
         return ERR_DISK_FULL;
     }
     MDB_val k = to_val(key);
-    return from_lmdb(mdb_del(txn->txn, txn->kv->tables[table], &k, NULL));
+    return kv_from_lmdb(mdb_del(txn->txn, txn->kv->tables[table], &k, NULL));
 }
 
 err_t kv_clear(struct kv_txn *txn, enum kv_table table)
 {
-    return from_lmdb(mdb_drop(txn->txn, txn->kv->tables[table], 0));
+    return kv_from_lmdb(mdb_drop(txn->txn, txn->kv->tables[table], 0));
 }
 
 err_t kv_cursor_open(struct kv_txn *txn, enum kv_table table, struct kv_cursor **ret)
@@ -257,7 +268,7 @@ err_t kv_cursor_open(struct kv_txn *txn, enum kv_table table, struct kv_cursor *
     int code = mdb_cursor_open(txn->txn, txn->kv->tables[table], &c->cursor);
     if (code != 0) {
         free(c);
-        return from_lmdb(code);
+        return kv_from_lmdb(code);
     }
     *ret = c;
     return ERR_OK;
@@ -281,7 +292,7 @@ static err_t move(struct kv_cursor *c, MDB_val *k, MDB_cursor_op op, struct kv_r
     if (code == 0) {
         *ret = (struct kv_row){.key = from_val(*k), .value = from_val(v)};
     }
-    return from_lmdb(code);
+    return kv_from_lmdb(code);
 }
 
 err_t kv_first(struct kv_cursor *c, struct kv_row *ret)

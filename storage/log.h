@@ -3,7 +3,8 @@
  * The caller's thread and transaction. A row is the key `first position` (8 bytes, big-endian) and
  * a block: how many records, where each starts, and the records; about sixteen pages, so that
  * LMDB's overhead is spread over dozens of events, while any one of them is found without walking
- * over the others (FORMAT.md). */
+ * over the others (FORMAT.md). A block shares no page with anything else, so that what
+ * a replaced one held can be wiped (kv_scrub). */
 #ifndef DAYBOOK_STORAGE_LOG_H
 #define DAYBOOK_STORAGE_LOG_H
 
@@ -33,9 +34,14 @@ MUST_CHECK err_t log_find(struct log_cursor *c, struct kv_txn *txn, uint64_t pos
 /* The last position in the log, 0: it is empty. */
 MUST_CHECK err_t log_last(struct kv_txn *txn, uint64_t *ret);
 
-/* Appends one block with as many of records[0 … n) as it takes, for positions `first` and on; says
- * how many and how large. */
+/* Puts as many of records[0 … n), for positions `first` and on, into one block as it takes: the
+ * last one, where that has room, or a new one. Says how many and how large. */
 MUST_CHECK err_t log_append(struct kv_txn *txn, uint64_t first, const uint8_t *const *records,
                             uint32_t n, uint32_t *ret_taken, size_t *ret_bytes);
+
+/* Replaces the block that begins at `first`: its n records again, some of them others. The ones
+ * that stay may lie in the block itself, which this transaction must not have changed before. */
+MUST_CHECK err_t log_replace(struct kv_txn *txn, uint64_t first, const uint8_t *const *records,
+                             uint32_t n);
 
 #endif

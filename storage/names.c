@@ -3,7 +3,7 @@
 
 #include <assert.h>
 
-#define NAME_ROW_BYTES 24
+#define NAME_ROW_BYTES 32
 
 static_assert(EVENT_TAGS_MAX <= 1 << NAME_ID_TAG_BITS, "an id says which tag it is");
 
@@ -22,10 +22,13 @@ static err_t decode_row(struct bytes value, struct name_row *ret)
         return ERR_CORRUPT;
     }
     ret->id = bytes_get_u64le(value.p);
-    ret->first = ret->id >> NAME_ID_TAG_BITS;
     ret->count = bytes_get_u64le(value.p + 8);
     ret->last = bytes_get_u64le(value.p + 16);
-    return ret->first > 0 && ret->last >= ret->first && ret->count > 0 ? ERR_OK : ERR_CORRUPT;
+    ret->first = bytes_get_u64le(value.p + 24);
+    return ret->first > 0 && ret->first >= ret->id >> NAME_ID_TAG_BITS && ret->id > 0 &&
+                   ret->last >= ret->first && ret->count > 0
+               ? ERR_OK
+               : ERR_CORRUPT;
 }
 
 err_t names_get(struct kv_txn *txn, enum name_kind kind, struct bytes name, struct name_row *ret)
@@ -47,7 +50,14 @@ err_t names_put(struct kv_txn *txn, enum name_kind kind, struct bytes name,
     bytes_put_u64le(value, row->id);
     bytes_put_u64le(value + 8, row->count);
     bytes_put_u64le(value + 16, row->last);
+    bytes_put_u64le(value + 24, row->first);
     return kv_put(txn, KV_NAMES, names_key(kind, name, key), bytes_of(value, sizeof value));
+}
+
+err_t names_delete(struct kv_txn *txn, enum name_kind kind, struct bytes name)
+{
+    uint8_t key[NAME_KEY_BYTES_MAX];
+    return kv_delete(txn, KV_NAMES, names_key(kind, name, key));
 }
 
 err_t names_decode(const struct kv_row *row, enum name_kind *ret_kind, struct bytes *ret_name,

@@ -1,9 +1,9 @@
 /* names: the directory: for every stream, category, type and tag its id, its number of events and
- * its last position.
+ * its first and last position.
  *
- * Pure functions on transactions; the caller's thread. A name's id follows from the log and never
- * has to be handed out: the position of the first event that had it, and its place among that
- * event's tags, since one event may bring several new ones. Layout in FORMAT.md. */
+ * Pure functions on transactions; the caller's thread. A name's id never has to be handed out: it
+ * is the position of the event that brought it, and its place among that event's tags, since one
+ * event may bring several new ones. It stays when that event is reclaimed. Layout in FORMAT.md. */
 #ifndef DAYBOOK_STORAGE_NAMES_H
 #define DAYBOOK_STORAGE_NAMES_H
 
@@ -18,8 +18,8 @@ enum name_kind { NAME_STREAM, NAME_CATEGORY, NAME_TYPE, NAME_TAG, NAME_KINDS };
 #define NAME_ID_TAG_BITS 5
 
 struct name_row {
-    uint64_t id;    /* names_id */
-    uint64_t first; /* position of its first event; follows from the id */
+    uint64_t id;    /* names_id of the first event that had it since the row was made */
+    uint64_t first; /* position of its first event */
     uint64_t count; /* events; of a stream: its head revision */
     uint64_t last;  /* position of its last event */
 };
@@ -35,6 +35,7 @@ struct bytes names_key(enum name_kind kind, struct bytes name, uint8_t *key);
 /* ERR_NOT_FOUND leaves *ret zeroed. */
 MUST_CHECK err_t names_get(struct kv_txn *txn, enum name_kind kind, struct bytes name,
                            struct name_row *ret);
+MUST_CHECK err_t names_delete(struct kv_txn *txn, enum name_kind kind, struct bytes name);
 MUST_CHECK err_t names_put(struct kv_txn *txn, enum name_kind kind, struct bytes name,
                            const struct name_row *row);
 /* Reads a row of the table; ERR_CORRUPT. */

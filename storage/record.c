@@ -75,6 +75,13 @@ static uint32_t checksum(const uint8_t *record, uint64_t position, size_t body_b
     return crc32c(crc, bytes_of(record + 4, 4 + body_bytes));
 }
 
+/* The header in front of a body of n bytes that stands already. */
+static void put_header(uint8_t *p, uint64_t position, size_t n, uint32_t flags)
+{
+    bytes_put_u32le(p + 4, (uint32_t)n | flags);
+    bytes_put_u32le(p, checksum(p, position, n));
+}
+
 size_t record_stamp(uint8_t *p, const struct record_draft *draft, uint64_t position,
                     uint64_t revision, int64_t time_us)
 {
@@ -85,8 +92,7 @@ size_t record_stamp(uint8_t *p, const struct record_draft *draft, uint64_t posit
     end += draft->encoded.n;
     size_t n = (size_t)(end - body);
     CHECK(n <= RECORD_BODY_BYTES_MAX);
-    bytes_put_u32le(p + 4, (uint32_t)n | draft->flags);
-    bytes_put_u32le(p, checksum(p, position, n));
+    put_header(p, position, n, draft->flags);
     return RECORD_HEADER_BYTES + n;
 }
 
@@ -258,6 +264,28 @@ err_t record_redact(struct bytes body, uint8_t *p, size_t *ret_size)
     p = wire_put_number(p, FIELD_REDACTED, 1);
     *ret_size = (size_t)(p - start);
     return ERR_OK;
+}
+
+err_t record_make_redacted(struct bytes body, uint32_t flags, uint64_t position, uint8_t *p)
+{
+    size_t n;
+    err_t err = record_redact(body, p + RECORD_HEADER_BYTES, &n);
+    if (err == ERR_OK) {
+        put_header(p, position, n, (flags & RECORD_SYSTEM) | RECORD_REDACTED);
+    }
+    return err;
+}
+
+err_t record_make_gone(struct bytes body, uint32_t flags, uint64_t position, uint8_t *p)
+{
+    struct record_head head;
+    err_t err = record_peek(body, &head);
+    if (err == ERR_OK) {
+        size_t n = (size_t)(head.stream.p + head.stream.n - body.p);
+        memcpy(p + RECORD_HEADER_BYTES, body.p, n);
+        put_header(p, position, n, (flags & RECORD_SYSTEM) | RECORD_GONE);
+    }
+    return err;
 }
 
 uint16_t record_id_print(const uint8_t id[UUID_BYTES])

@@ -77,6 +77,12 @@ MUST_CHECK err_t record_peek(struct bytes body, struct record_head *ret);
 #define RECORD_REDACTED_BYTES 2
 MUST_CHECK err_t record_redact(struct bytes body, uint8_t *p, size_t *ret_size);
 
+/* Whole records for the same place, for reclaim: what is left of a redacted event, and of one that
+ * is gone. p has room for the old record and RECORD_REDACTED_BYTES. ERR_CORRUPT. */
+MUST_CHECK err_t record_make_redacted(struct bytes body, uint32_t flags, uint64_t position,
+                                      uint8_t *p);
+MUST_CHECK err_t record_make_gone(struct bytes body, uint32_t flags, uint64_t position, uint8_t *p);
+
 /* The short fingerprint of an event id that the stream's posting blocks keep. */
 uint16_t record_id_print(const uint8_t id[UUID_BYTES]);
 

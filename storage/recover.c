@@ -60,6 +60,9 @@ static err_t fold_event(struct store *s, const struct event *event)
     struct life life;
     struct redaction redaction;
     err_t err = ERR_OK;
+    if (event->life.n > 0 || event->redaction.n > 0) {
+        atomic_store(&s->life_position, event->position);
+    }
     if (event->life.n > 0) {
         err = life_decode(event->life, &life);
         life.position = event->position;

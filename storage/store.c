@@ -271,6 +271,9 @@ static err_t open_parts(struct store *s, struct err_text *et)
     if (err == ERR_OK) {
         err = committer_new(s, &s->committer);
     }
+    if (err == ERR_OK) {
+        err = reclaimer_new(&s->reclaimer);
+    }
     if (err == ERR_OK && !s->options.read_only) {
         err = store_prepare(s);
         err = err == ERR_DISK_FULL ? ERR_OK : err; /* reads work, writes say so */
@@ -310,6 +313,7 @@ static err_t open_store(struct store *s, struct err_text *et)
 static void free_store(struct store *s)
 {
     committer_free(s->committer);
+    reclaimer_free(s->reclaimer);
     index_job_done(&s->applier.job);
     if (s->tail.count > 0) {
         tail_done(&s->tail);

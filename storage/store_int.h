@@ -36,6 +36,7 @@ struct applier {
 };
 
 struct committer; /* commit.c's scratch memory */
+struct reclaimer; /* reclaim.h */
 
 struct store {
     struct store_options options;
@@ -47,6 +48,7 @@ struct store {
 
     struct committer *committer; /* the writer's */
     struct applier applier;      /* the applier's */
+    struct reclaimer *reclaimer; /* the applier's */
     uint64_t log_position;       /* the applier's: the last one in LMDB's log */
 
     _Atomic uint64_t applied;      /* log and index rows are in LMDB up to here */
@@ -58,6 +60,8 @@ struct store {
     _Atomic int64_t clock_us;
     _Atomic bool has_lives;                          /* some stream has a life */
     _Atomic uint8_t life_bits[HIDE_FILTER_BITS / 8]; /* which may */
+    _Atomic uint64_t life_position;                  /* of the last event that says a life */
+    _Atomic uint64_t reclaimed_position;             /* lives up to here are done (reclaim.h) */
     _Atomic uint64_t redactions_waiting;             /* rows of KV_REDACTIONS, at least */
 };
 
@@ -121,6 +125,9 @@ MUST_CHECK err_t apply_records(struct store *s);
 /* Puts some of a generation's lives and redactions; apply_life.c. */
 MUST_CHECK err_t life_job_step(struct store *s, struct life_job *job,
                                const struct tail_generation *g);
+
+MUST_CHECK err_t reclaimer_new(struct reclaimer **ret);
+void reclaimer_free(struct reclaimer *r);
 
 MUST_CHECK err_t committer_new(struct store *s, struct committer **ret);
 void committer_free(struct committer *w);

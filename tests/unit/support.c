@@ -155,6 +155,39 @@ void test_dir_crash(const struct test_dir *from, struct test_dir *to)
     each_entry(from, copy_entry, to);
 }
 
+struct search {
+    const char *bytes;
+    bool found;
+};
+
+static void search_file(void *ctx, const char *name, const char *path)
+{
+    struct search *search = ctx;
+    size_t n;
+    uint8_t *p = test_file_read(path, &n);
+    (void)name;
+    search->found = search->found || memmem(p, n, search->bytes, strlen(search->bytes)) != NULL;
+    free(p);
+}
+
+static void search_entry(void *ctx, const char *name, const char *path)
+{
+    struct test_dir folder;
+    if (!is_folder(path)) {
+        search_file(ctx, name, path);
+        return;
+    }
+    snprintf(folder.path, sizeof folder.path, "%s", path);
+    each_entry(&folder, search_file, ctx);
+}
+
+bool test_dir_has(const struct test_dir *d, const char *bytes)
+{
+    struct search search = {.bytes = bytes};
+    each_entry(d, search_entry, &search);
+    return search.found;
+}
+
 /* ---- random numbers ---- */
 
 uint64_t test_seed(void)
@@ -213,6 +246,15 @@ void test_apply_all(struct store *s)
     while (more || store_applied_position(s) < store_position(s)) {
         assert_int_equal(store_apply(s, true, &more), ERR_OK);
     }
+}
+
+void test_reclaim_all(struct store *s, int64_t now_us)
+{
+    bool more = true;
+    while (more) {
+        assert_int_equal(store_reclaim(s, now_us, &more), ERR_OK);
+    }
+    assert_false(store_reclaim_is_wanted(s));
 }
 
 struct findings {

@@ -55,6 +55,10 @@ struct store *test_open(const struct test_dir *d);
 /* Opens with these options; fails the test with the store's own words. */
 struct store *test_open_with(const struct store_options *options);
 void test_apply_all(struct store *s);
+/* Reclaims until nothing is left to do; no view may be open, everything must be applied. */
+void test_reclaim_all(struct store *s, int64_t now_us);
+/* Whether these bytes stand in any file of the directory. */
+bool test_dir_has(const struct test_dir *d, const char *bytes);
 /* Runs store_verify, prints the findings, and fails where there is one or where it saw another
  * number of events. */
 void test_verify_clean(struct store *s, uint64_t events);

@@ -171,6 +171,15 @@ static void everywhere(struct fixture *f, void (*check)(struct fixture *f))
     assert_int_equal(store_reindex(f->store, NULL, NULL), ERR_OK);
     check(f);
     test_verify_clean(f->store, store_position(f->store));
+    test_apply_all(f->store);
+    test_reclaim_all(f->store, f->now_us);
+    check(f);
+    test_verify_clean(f->store, store_position(f->store));
+    crash(f);
+    check(f);
+    assert_int_equal(store_reindex(f->store, NULL, NULL), ERR_OK);
+    check(f);
+    test_verify_clean(f->store, store_position(f->store));
 }
 
 static void check_truncated(struct fixture *f)

@@ -18,14 +18,14 @@ static void test_names_put_and_get(void **state)
     char longest[EVENT_NAME_MAX];
     memset(longest, 'n', sizeof longest);
     struct bytes name = bytes_of(longest, sizeof longest);
-    struct name_row row = {.id = names_id(70000, 31), .count = 12, .last = 80000};
+    struct name_row row = {.id = names_id(70000, 31), .first = 70100, .count = 12, .last = 80000};
     test_dir_make(&dir);
     assert_int_equal(kv_open(dir.path, (uint64_t)1 << 26, false, &kv, NULL), ERR_OK);
     assert_int_equal(kv_begin(kv, true, &txn), ERR_OK);
     assert_int_equal(names_put(txn, NAME_TAG, name, &row), ERR_OK);
     assert_int_equal(names_get(txn, NAME_TAG, name, &got), ERR_OK);
     assert_int_equal(got.id, row.id);
-    assert_int_equal(got.first, 70000);
+    assert_int_equal(got.first, 70100);
     assert_int_equal(got.count, 12);
     assert_int_equal(got.last, 80000);
     assert_int_equal(names_get(txn, NAME_TYPE, name, &got), ERR_NOT_FOUND);
@@ -52,14 +52,15 @@ static void test_names_id_distinct(void **state)
 static err_t decode(const uint8_t *key, size_t key_bytes, uint64_t id, uint64_t count,
                     uint64_t last)
 {
-    uint8_t value[24];
+    uint8_t value[32];
     enum name_kind kind;
     struct bytes name;
     struct name_row row;
     bytes_put_u64le(value, id);
     bytes_put_u64le(value + 8, count);
     bytes_put_u64le(value + 16, last);
-    struct kv_row kv_row = {.key = bytes_of(key, key_bytes), .value = bytes_of(value, 24)};
+    bytes_put_u64le(value + 24, 5);
+    struct kv_row kv_row = {.key = bytes_of(key, key_bytes), .value = bytes_of(value, 32)};
     return names_decode(&kv_row, &kind, &name, &row);
 }
 
@@ -74,13 +75,13 @@ static void test_names_decode_damaged(void **state)
     assert_int_equal(decode(KEY, 0, names_id(5, 0), 1, 5), ERR_CORRUPT);
     assert_int_equal(decode(KEY, 300, names_id(5, 0), 1, 5), ERR_CORRUPT);
     assert_int_equal(decode(UNKNOWN, 2, names_id(5, 0), 1, 5), ERR_CORRUPT);
-    assert_int_equal(decode(KEY, 3, names_id(0, 3), 1, 5), ERR_CORRUPT);
+    assert_int_equal(decode(KEY, 3, names_id(6, 3), 1, 5), ERR_CORRUPT);
     assert_int_equal(decode(KEY, 3, names_id(5, 0), 0, 5), ERR_CORRUPT);
     assert_int_equal(decode(KEY, 3, names_id(5, 0), 1, 4), ERR_CORRUPT);
     enum name_kind kind;
     struct bytes name;
     struct name_row row;
-    struct kv_row cut = {.key = bytes_of(KEY, 3), .value = bytes_of(KEY, 23)};
+    struct kv_row cut = {.key = bytes_of(KEY, 3), .value = bytes_of(KEY, 31)};
     assert_int_equal(names_decode(&cut, &kind, &name, &row), ERR_CORRUPT);
 }
 
