@@ -1,5 +1,5 @@
-/* api_read: reading events as JSON pages and as streams of NDJSON or protobuf. Reads that follow
- * are handed on to api_follow.c.
+/* api_read: reading events as pages (page.h) and as streams of NDJSON or protobuf. Reads that
+ * follow are handed on to api_follow.c.
  *
  * A page may wait for its first event (`wait`): where there is nothing yet the request is given to
  * the live thread, and read again when that says so, or at the deadline.
@@ -9,7 +9,7 @@
  * from the place where the last one ended. Where everything fits in the first chunk, as reads of a
  * stream mostly do, the answer is an ordinary body. */
 #include "server/api_follow.h"
-#include "server/json.h"
+#include "server/page.h"
 #include "server/query.h"
 #include "server/router.h"
 #include "server/wire.h"
@@ -41,6 +41,7 @@ struct reader {
     uint64_t snapshot;        /* nothing behind this position is sent */
     uint64_t damaged;         /* position of the damaged record after ERR_CORRUPT */
     bool ended;
+    struct page page;           /* writes to `out` */
     struct buf out;             /* the chunk */
     size_t sent;                /* bytes of it */
     struct store_query *copied; /* the query, once it outlives the request */
@@ -51,6 +52,7 @@ struct waiting {
     struct live_poll poll;
     struct app *app;
     struct bytes stream;
+    enum encoding encoding;
     struct read_options options;
 };
 
@@ -86,7 +88,7 @@ void api_read_log(struct http_request *rq, struct app *app)
 static unsigned offered_for(const struct read_options *o)
 {
     unsigned streams = OFFER(ENCODING_NDJSON) | OFFER(ENCODING_PROTOBUF) | OFFER(ENCODING_SSE);
-    return o->follow ? streams : streams | OFFER(ENCODING_JSON);
+    return o->follow ? streams : streams | PAGE_OFFERED;
 }
 
 static void handle_read(struct http_request *rq, struct app *app, bool of_stream)
@@ -162,9 +164,9 @@ static bool check_options(struct http_request *rq, const struct reader *r,
         return false;
     }
     size_t page_max = r->app->limits.page_events_max;
-    if (r->encoding == ENCODING_JSON && o->limit.value > page_max) {
+    if (page_is(r->encoding) && o->limit.value > page_max) {
         reply_problem_detail(rq, PROBLEM_INVALID_PARAMETER, "query.limit",
-                             "a JSON page has at most %zu events (page-events-max); NDJSON and "
+                             "a page has at most %zu events (page-events-max); NDJSON and "
                              "protobuf have no limit",
                              page_max);
         return false;
@@ -183,9 +185,9 @@ static int64_t time_bound(const struct query_time *t, int64_t before_1970)
 static bool check_live(struct http_request *rq, const struct reader *r,
                        const struct read_options *o)
 {
-    if (o->wait.given && r->encoding != ENCODING_JSON) {
+    if (o->wait.given && !page_is(r->encoding)) {
         reply_problem_detail(rq, PROBLEM_INVALID_PARAMETER, "query.wait",
-                             "wait is for JSON pages; NDJSON and protobuf take follow=true, and "
+                             "wait is for pages; NDJSON and protobuf take follow=true, and "
                              "server-sent events always follow");
         return false;
     }
@@ -215,7 +217,7 @@ static void set_query(struct reader *r, const struct read_options *o, struct byt
                    .until_us = time_bound(&o->until, 1),
                    .system = o->system || event_name_is_system(stream)},
     };
-    size_t unlimited = r->encoding == ENCODING_JSON ? r->app->limits.page_events_default : SIZE_MAX;
+    size_t unlimited = page_is(r->encoding) ? r->app->limits.page_events_default : SIZE_MAX;
     r->left = o->limit.given ? o->limit.value : unlimited;
 }
 
@@ -227,7 +229,7 @@ static err_t set_bounds(struct reader *r, const struct read_options *o, struct s
 {
     r->snapshot = store_view_position(v);
     *ret_head = r->snapshot;
-    bool needs_head = o->after.end || r->encoding == ENCODING_JSON;
+    bool needs_head = o->after.end || page_is(r->encoding);
     if (r->query.stream.n > 0 && needs_head) {
         struct store_stream_info info;
         err_t err = store_get_stream(v, r->query.stream, &info);
@@ -261,9 +263,10 @@ static err_t read_first(struct reader *r, const struct read_options *o, uint64_t
         err = store_read_open(v, &r->query, &read);
     }
     if (err == ERR_OK) {
-        bool page = r->encoding == ENCODING_JSON;
+        bool page = page_is(r->encoding);
         if (page) {
-            buf_put_string(&r->out, "{\"events\":[");
+            r->page = (struct page){r->encoding, &r->out, 0};
+            page_begin(&r->page);
         }
         (void)buf_reserve(&r->out, (page ? CHUNK_BYTES / 4 : CHUNK_BYTES) + CHUNK_SLACK);
         err = read_some(r, read, page ? PAGE_BYTES_MAX : CHUNK_BYTES);
@@ -293,7 +296,7 @@ static err_t read_some(struct reader *r, struct store_read *read, size_t bytes_m
         r->damaged = record.position;
         return err;
     }
-    bool is_page = r->encoding == ENCODING_JSON;
+    bool is_page = page_is(r->encoding);
     /* Whether a page that is full holds the last event, only the next one can tell. */
     bool is_last = err == ERR_END || (err == ERR_OK && is_page && !r->ended &&
                                       store_read_next(read, &record) == ERR_END);
@@ -306,35 +309,24 @@ static err_t read_some(struct reader *r, struct store_read *read, size_t bytes_m
 
 static err_t put_record(struct reader *r, const struct store_record *record)
 {
-    if (r->encoding != ENCODING_JSON) {
+    if (!page_is(r->encoding)) {
         return wire_put_event(&r->out, (struct wire){r->encoding, r->query.stream.n > 0}, record);
     }
     struct event e;
     err_t err = store_record_decode(record, &e);
-    if (err != ERR_OK) {
-        return err;
-    }
-    bool is_first = r->out.n > 0 && r->out.p[r->out.n - 1] == '[';
-    if (!is_first) {
-        buf_put_byte(&r->out, ',');
-    }
-    json_put_event(&r->out, &e);
-    return buf_status(&r->out);
+    return err == ERR_OK ? page_put(&r->page, &e) : err;
 }
 
 /* ---- answering ---- */
 
 static void answer(struct http_request *rq, struct reader *r, uint64_t head)
 {
-    if (r->encoding == ENCODING_JSON) {
-        buf_put_string(&r->out, "],\"next\":");
-        buf_put_u64(&r->out, r->query.from);
-        buf_put_string(&r->out, r->ended ? ",\"end\":true,\"head\":" : ",\"end\":false,\"head\":");
-        buf_put_u64(&r->out, head);
-        buf_put_byte(&r->out, '}');
+    if (page_is(r->encoding)) {
+        const struct page_end end = {r->query.backward, r->query.from, r->ended, head};
+        page_finish(&r->page, rq, &end);
     }
     err_t err = buf_status(&r->out);
-    if (err == ERR_OK && (r->encoding == ENCODING_JSON || r->ended)) {
+    if (err == ERR_OK && (page_is(r->encoding) || r->ended)) {
         reply_body(rq, 200, r->encoding, r->snapshot, &r->out);
         return;
     }
@@ -368,7 +360,7 @@ static void answer_error(struct http_request *rq, struct reader *r, err_t err)
 
 static bool is_empty_page(const struct reader *r)
 {
-    return r->ended && r->out.n > 0 && r->out.p[r->out.n - 1] == '[';
+    return r->ended && page_is(r->encoding) && r->page.events == 0;
 }
 
 static int64_t clock_us(void)
@@ -393,7 +385,8 @@ static void start_waiting(struct http_request *rq, struct reader *r, const struc
         answer_error(rq, r, ERR_MEMORY);
         return;
     }
-    *w = (struct waiting){.app = r->app, .stream = r->query.stream, .options = *o};
+    *w = (struct waiting){
+        .app = r->app, .stream = r->query.stream, .encoding = r->encoding, .options = *o};
     w->options.after.end = false; /* the end is where it was when the request came */
     w->poll.request = rq;
     w->poll.deadline_us = clock_us() + (int64_t)o->wait.value * 1000;
@@ -404,7 +397,7 @@ static void start_waiting(struct http_request *rq, struct reader *r, const struc
 static void on_wake(struct http_request *rq, void *ctx)
 {
     struct waiting *w = ctx;
-    struct reader r = {.app = w->app, .encoding = ENCODING_JSON};
+    struct reader r = {.app = w->app, .encoding = w->encoding};
     set_query(&r, &w->options, w->stream);
     r.query.from = w->poll.reached;
     buf_init(&r.out, OUT_BYTES_MAX);

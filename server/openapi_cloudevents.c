@@ -18,12 +18,18 @@ static const struct openapi_media one[] = {
     {NULL, NULL},
 };
 
+static const struct openapi_media page[] = {
+    {"application/cloudevents-batch+json", "CloudEventBatch"},
+    {"application/cloudevents-batch+protobuf", "CloudEventBatch"},
+    {NULL, NULL},
+};
+
 const struct openapi_media *openapi_cloudevents(const char *message)
 {
     if (strcmp(message, "Append") == 0 || strcmp(message, "AppendMany") == 0) {
         return requests;
     }
-    return strcmp(message, "Event") == 0 ? one : NULL;
+    return strcmp(message, "EventPage") == 0 ? page : strcmp(message, "Event") == 0 ? one : NULL;
 }
 
 /* In the JSON format; in protobuf they are the messages of proto/cloudevents/v1. */
@@ -48,5 +54,10 @@ const char openapi_cloudevents_schemas[] =
     "\"data_base64\":{\"type\":\"string\",\"contentEncoding\":\"base64\"}},"
     "\"required\":[\"specversion\",\"id\",\"source\",\"type\"],"
     "\"propertyNames\":{\"pattern\":\"^([a-z0-9]+|data_base64)$\"}},"
-    "\"CloudEventBatch\":{\"type\":\"array\",\"minItems\":1,"
+    "\"CloudEventBatch\":{\"type\":\"array\",\"description\":"
+    "\"Of a read the headers say how to go on: Daybook-Next is the after or before of the next "
+    "page, "
+    "Daybook-End whether there is nothing more now, Daybook-Head the newest position or revision, "
+    "and "
+    "Link, with rel=next, leads to the next page.\","
     "\"items\":{\"$ref\":\"#/components/schemas/CloudEvent\"}}";

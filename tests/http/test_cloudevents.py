@@ -4,6 +4,7 @@ import itertools
 import json
 import urllib.parse
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -547,8 +548,92 @@ def test_binary_answers_are_no_pages(server, name):
 
 
 def test_media_types_that_a_route_does_not_offer(server, name):
-    """A batch is no single event."""
+    """A batch is no single event, and a single event is no page."""
     path = events_path(name())
     server.append_ok(path.split("/")[3], event())
     refused = problem(server.get(path + "/1", CE_JSON_BATCH), 406, "not-acceptable", "header.Accept")
     assert CE_JSON in refused.json["detail"]
+    refused = problem(server.get(path, CE_JSON), 406, "not-acceptable", "header.Accept")
+    assert CE_JSON_BATCH in refused.json["detail"] and CE_PROTOBUF_BATCH in refused.json["detail"]
+
+
+# ---- pages -----------------------------------------------------------------------------------------
+
+
+def read_pages(server, path, mode, **query):
+    """Follows Link from page to page: every CloudEvent, and the last response."""
+    ces, url = [], path + "?" + urllib.parse.urlencode(query, doseq=True)
+    while True:
+        response = server.get(url, CE_JSON_BATCH if mode == "json" else CE_PROTOBUF_BATCH)
+        assert response.status == 200, response
+        if mode == "json":
+            assert response.media == CE_JSON_BATCH
+            page = [{k: v for k, v in ce.items() if k != "recordedtime"} for ce in json.loads(response.raw)]
+        else:
+            assert response.media == CE_PROTOBUF_BATCH
+            page = [from_message(m) for m in response.message("CloudEventBatch").events]
+        ces += page
+        link = response.headers["Link"]
+        assert (link is None) == (response.headers["Daybook-End"] == "true")
+        if link is None:
+            return ces, response
+        assert len(page) <= int(query.get("limit", 1000))
+        target, rel = link.split("; ")
+        assert rel == 'rel="next"' and target[0] + target[-1] == "<>"
+        url = urllib.parse.urljoin(url, target[1:-1])
+        assert response.headers["Daybook-Next"] in url
+
+
+@pytest.mark.parametrize("mode", ["json", "protobuf"])
+@pytest.mark.parametrize("limit", [1, 3, 7, 1000])
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_pages(fresh, mode, limit, direction):
+    """Pages of CloudEvents are those of the JSON pages; the headers lead through them, filters and all."""
+    kind = "Ünï & 'cödé'=1"
+    for i in range(7):
+        fresh.append_ok(f"s-{i % 2}", [event("Other"), event(kind, {"n": i})])
+    query = {"limit": limit, "direction": direction, "type": [kind, "none"], "category": "s"}
+    ces, last = read_pages(fresh, "/v1/events", mode, **query)
+    order = [2 * i + 2 for i in range(7)]
+    assert [int(ce["position"]) for ce in ces] == (order if direction == "forward" else order[::-1])
+    assert all(ce["type"] == kind for ce in ces)
+    plain = fresh.get("/v1/events", JSON, query={**query, "limit": 1000}).json
+    assert int(last.headers["Daybook-Head"]) == plain["head"] == 14
+    if direction == "forward":
+        assert int(last.headers["Daybook-Next"]) == plain["next"]
+    stream, last = read_pages(fresh, "/v1/streams/s-0/events", mode, limit=limit, direction=direction)
+    assert len(stream) == 8 and int(last.headers["Daybook-Head"]) == 8
+
+
+def test_empty_pages(server, name):
+    """Where there is nothing the batch is empty and the headers say so; a stream that is not there is 404."""
+    stream = name()
+    server.append_ok(stream, event())
+    for media, empty in ((CE_JSON_BATCH, b"[]"), (CE_PROTOBUF_BATCH, b"")):
+        response = server.get(events_path(stream), media, {"after": 1})
+        assert (response.status, response.raw) == (200, empty)
+        assert (response.headers["Daybook-Next"], response.headers["Daybook-End"], response.headers["Link"]) == ("1", "true", None)
+        problem(server.get(events_path(name()), media), 404, "stream-not-found")
+        problem(server.get(events_path(stream), media, {"limit": 100000}), 400, "invalid-parameter", "query.limit")
+        problem(server.get(events_path(stream), media, {"follow": "true"}), 406, "not-acceptable")
+
+
+def test_a_page_can_wait(server, name):
+    """wait works for pages of CloudEvents as for those of JSON."""
+    stream = name()
+    server.append_ok(stream, event())
+    with ThreadPoolExecutor(1) as pool:
+        page = pool.submit(server.get, events_path(stream), CE_JSON_BATCH, {"after": 1, "wait": "20s"})
+        server.append_ok(stream, event("Second"))
+        response = page.result()
+    assert [ce["type"] for ce in json.loads(response.raw)] == ["Second"]
+    assert response.headers["Daybook-Next"] == "2"
+
+
+def test_a_long_filter_has_no_link(server, name):
+    """A link that does not fit is left out; Daybook-Next is there all the same."""
+    server.append_ok(name(), [event("x"), event("x")])
+    long = ["ü" * 120 + str(i) for i in range(12)]
+    response = server.get("/v1/events", CE_JSON_BATCH, {"type": ["x", *long], "limit": 1})
+    assert (response.status, response.headers["Daybook-End"], response.headers["Link"]) == (200, "false", None)
+    assert int(response.headers["Daybook-Next"]) > 0
