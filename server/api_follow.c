@@ -67,6 +67,7 @@ static err_t find_start(struct app *app, struct follow *f, uint64_t *ret_positio
     if (f->query.stream.n > 0) {
         struct store_stream_info info = {0};
         err = store_get_stream(v, f->query.stream, &info);
+        err = err == ERR_OK && info.deleted ? ERR_GONE : err;
         head = info.head_revision;
     }
     f->query.from = f->after_end ? head : f->query.from;

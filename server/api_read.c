@@ -196,6 +196,11 @@ static bool check_live(struct http_request *rq, const struct reader *r,
                              "what waits for new events goes forward");
         return false;
     }
+    if (o->until.given && (o->wait.given || o->follow)) {
+        reply_problem_detail(rq, PROBLEM_INVALID_PARAMETER, "query.until",
+                             "what waits for new events has no end");
+        return false;
+    }
     return true;
 }
 

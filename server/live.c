@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define LIVES_STREAM  "$streams"
 #define NICENESS      5
 #define EVENTS_A_WAIT 256
 #define US_PER_SECOND ((int64_t)1000000)
@@ -45,7 +46,7 @@ static void expire(struct live *l);
 static void send_round(struct live *l);
 static void sleep_until_due(struct live *l);
 static void end_all(struct live *l);
-static int64_t clock_us(void);
+static int64_t clock_us(clockid_t clock);
 
 err_t live_start(const struct live_options *options, struct live **ret)
 {
@@ -54,7 +55,7 @@ err_t live_start(const struct live_options *options, struct live **ret)
         return ERR_MEMORY;
     }
     l->options = *options;
-    l->now_us = clock_us();
+    l->now_us = clock_us(CLOCK_MONOTONIC);
     l->epoll_fd = l->sleeper.event_fd = -1;
     pthread_mutex_init(&l->mutex, NULL);
     live_groups_init(&l->groups);
@@ -242,10 +243,16 @@ static err_t dispatch_events(struct live *l, struct store_view *view)
         if (err == ERR_OK) {
             err = store_record_decode(&record, &e);
         }
-        if (err == ERR_OK) {
+        if (err == ERR_OK && bytes_equal(e.stream, BYTES_LITERAL(LIVES_STREAM))) {
+            /* The life of some stream has changed: who follows it looks whether it is still
+             * there. */
+            live_groups_match_all(&l->groups, touch, l);
+        } else if (err == ERR_OK) {
             live_groups_match(&l->groups, &e, touch, l);
-            l->dispatched++;
+        } else if (err == ERR_NOT_FOUND || err == ERR_GONE) {
+            err = ERR_OK; /* hidden from everybody already */
         }
+        l->dispatched += err == ERR_OK;
     }
     return err;
 }
@@ -289,11 +296,11 @@ static void send_round(struct live *l)
     if (l->now_us < l->pause_until_us) {
         return;
     }
-    int64_t began_us = clock_us();
+    int64_t began_us = clock_us(CLOCK_MONOTONIC);
     l->now_us = began_us;
     for (size_t n = l->ready.n; n > 0 && l->now_us - began_us < ROUND_US_MAX; n--) {
         live_member_step(l, l->ready.head);
-        l->now_us = clock_us();
+        l->now_us = clock_us(CLOCK_MONOTONIC);
         if (l->view != NULL && l->now_us - l->view_opened_us > VIEW_US_MAX) {
             live_view_close(l);
         }
@@ -324,10 +331,10 @@ static int wait_ms(struct live *l)
 static void sleep_until_due(struct live *l)
 {
     struct epoll_event events[EVENTS_A_WAIT];
-    l->now_us = clock_us();
+    l->now_us = clock_us(CLOCK_MONOTONIC);
     int n = epoll_wait(l->epoll_fd, events, EVENTS_A_WAIT, wait_ms(l));
     feed_awake(&l->sleeper);
-    l->now_us = clock_us();
+    l->now_us = clock_us(CLOCK_MONOTONIC);
     for (int i = 0; i < n; i++) {
         if (events[i].data.ptr != NULL) {
             live_member_on_socket(l, events[i].data.ptr, events[i].events);
@@ -363,6 +370,7 @@ err_t live_view(struct live *l, struct store_view **ret)
             return err;
         }
         l->view_opened_us = l->now_us;
+        store_view_set_time(l->view, clock_us(CLOCK_REALTIME));
     }
     *ret = l->view;
     return ERR_OK;
@@ -392,9 +400,9 @@ void live_list_remove(struct live_members *list, struct live_member *m)
     list->n--;
 }
 
-static int64_t clock_us(void)
+static int64_t clock_us(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (int64_t)now.tv_sec * US_PER_SECOND + now.tv_nsec / 1000;
 }

@@ -297,7 +297,7 @@ static void wait_for_room(struct live *l, struct live_member *m)
  * that the client knows that something is missing. */
 static void fail(struct live *l, struct live_member *m, err_t err)
 {
-    bool is_gone = err == ERR_NOT_FOUND;
+    bool is_gone = err == ERR_NOT_FOUND || err == ERR_GONE;
     if (!is_gone) {
         log_line(LOG_LEVEL_ERROR, "a live read ends", log_text("error", err_describe(err)),
                  log_number("checkpoint", (int64_t)m->checkpoint));

@@ -263,6 +263,9 @@ def test_follow_default_format(server, name):
 REFUSED = [
     ({"follow": "true", "direction": "backward"}, NDJSON, 400, "query.direction"),
     ({"follow": "true", "before": "3"}, NDJSON, 400, "query.before"),
+    ({"follow": "true", "until": "2030-01-01T00:00:00Z"}, NDJSON, 400, "query.until"),
+    ({"until": "2030-01-01T00:00:00Z"}, SSE, 400, "query.until"),
+    ({"wait": "1s", "until": "2030-01-01T00:00:00Z"}, JSON, 400, "query.until"),
     ({"direction": "backward"}, SSE, 400, "query.direction"),
     ({"follow": "true"}, JSON, 406, "header.Accept"),
     ({"follow": "yes"}, NDJSON, 400, "query.follow"),
