@@ -174,7 +174,7 @@ install: all ## install the two programs and the client library under DESTDIR/PR
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include \
 	           $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 755 $(BUILD)/daybookd $(BUILD)/daybook $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 clients/c/daybook.h clients/c/daybook_read.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 clients/c/daybook.h clients/c/daybook_read.h clients/c/daybook_follow.h $(DESTDIR)$(PREFIX)/include/
 	install -m 644 $(LIB_CLIENT) $(DESTDIR)$(PREFIX)/lib/
 	printf '%s\n' 'Name: daybook' 'Description: client library of the Daybook event store' \
 	    'Version: $(VERSION)' 'Cflags: -I$(PREFIX)/include' \
@@ -203,7 +203,8 @@ $(BUILD)/daybook: $(BUILD)/obj/clients/cli/main.o $(LIB_CLI) $(LIB_CLIENT)
 
 $(LIB_STORAGE): $(call objects,$(STORAGE)) $(PROTO_O)
 $(LIB_PROJECTIONS): $(call objects,$(PROJECTIONS))
-$(LIB_CLIENT):  $(call objects,$(CLIENT)) $(PROTO_O)
+# Third parties link it: only messages of ours, whose names begin with daybook_.
+$(LIB_CLIENT):  $(call objects,$(CLIENT)) $(filter $(BUILD)/proto/daybook/%,$(PROTO_O))
 $(LIB_SERVER):  $(call objects,$(SERVER))
 $(LIB_CLI):     $(call objects,$(CLI))
 $(LIB_HELPERS): $(call objects,$(HELPERS))

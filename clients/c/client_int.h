@@ -110,7 +110,8 @@ bool daybook_url_end(struct daybook_buffer *url);
 /* ---- an EventBatch that is arriving (arrival.c) ---- */
 
 /* Fields of an EventBatch. */
-#define DAYBOOK_FIELD_EVENTS 1
+#define DAYBOOK_FIELD_EVENTS   1
+#define DAYBOOK_FIELD_CONTROLS 2
 
 struct daybook_field {
     uint32_t number;

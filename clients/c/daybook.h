@@ -75,7 +75,8 @@ struct daybook_options {
     void (*waiting)(void *arg, const char *reason, uint64_t wait_ms);
     void *waiting_arg;
 };
-#define DAYBOOK_RETRY_NEVER UINT64_MAX
+#define DAYBOOK_RETRY_NEVER   UINT64_MAX
+#define DAYBOOK_RETRY_FOREVER (UINT64_MAX - 1)
 
 /* Makes a handle for the server at `url` ("http://host:port", perhaps with a path to put before
  * "/v1"). `options` may be NULL. Does not connect yet: the first request does. */
@@ -165,6 +166,7 @@ enum daybook_result daybook_batch_send(struct daybook_batch *batch,
 }
 #endif
 
+#include "daybook_follow.h"
 #include "daybook_read.h"
 
 #endif

@@ -2,6 +2,7 @@
  *
  * The load generator is in bench_load, what it sends in bench_work and bench_request, how it reads
  * the answers in bench_answer, what it prints in bench_report. */
+#include "bench_follow.h"
 #include "bench_report.h"
 #include "bench_request.h"
 #include "cli.h"
@@ -22,7 +23,9 @@
 struct given {
     const char *workload, *encoding, *expect, *path;
     uint64_t connections, batch, payload, streams, events, requests, seconds, warmup_ms, spin_us;
-    bool ids, condition, json;
+    uint64_t rate, followers;
+    const char *feed, *from;
+    bool ids, condition, json, until_caught_up;
 };
 
 /* Defaults by workload. */
@@ -32,6 +35,7 @@ static const struct bench_config defaults[] = {
     [BENCH_READ_STREAM] = {.connections = 8, .batch = 1, .streams = 1000},
     [BENCH_READ_LOG] = {.connections = 1, .batch = 1, .streams = 1},
     [BENCH_TAGGED] = {.connections = 64, .batch = 1, .streams = 10000},
+    [BENCH_FOLLOW] = {.connections = 1, .batch = 1, .streams = 10000},
 };
 
 #define WORKLOADS (sizeof defaults / sizeof defaults[0])
@@ -63,6 +67,9 @@ static const char about[] =
     "                 type and tags came after the stream's last answer\n"
     "  read-stream    whole streams chosen at random, appended first where they are missing\n"
     "  read-log       the whole log (NDJSON or protobuf)\n"
+    "  follow         one append after the other, each until all followers of the log have its\n"
+    "                 event (times are from the append's answer); with --connections 0 none:\n"
+    "                 until each follower has --events, or for --seconds\n"
     "  post           the requests of append to --path of any server: the limit of bare HTTP\n"
     "Without a workload a suite of them runs. Exits 1 when any request failed. Ctrl-C ends it\n"
     "with what was measured until then.\n";
@@ -127,7 +134,8 @@ static int parse(int argc, char **argv, struct given *given)
                             .events = UNSET,
                             .requests = UNSET,
                             .seconds = UNSET,
-                            .warmup_ms = UNSET};
+                            .warmup_ms = UNSET,
+                            .followers = UNSET};
     const struct cli_option options[] = {
         {"connections", CLI_NUMBER, &given->connections, "N", "64; read-stream 8, read-log 1"},
         {"batch", CLI_NUMBER, &given->batch, "N", "events in a request (1)"},
@@ -142,11 +150,17 @@ static int parse(int argc, char **argv, struct given *given)
         {"requests", CLI_NUMBER, &given->requests, "N", "stop after so many (read-log 1)"},
         {"seconds", CLI_NUMBER, &given->seconds, "N", "stop after so long (5)"},
         {"warmup-ms", CLI_NUMBER, &given->warmup_ms, "N", "not measured, before it (500)"},
+        {"rate", CLI_NUMBER, &given->rate, "N", "appends begun a second, not more (no limit)"},
+        {"followers", CLI_NUMBER, &given->followers, "N", "of follow (1)"},
+        {"feed", CLI_TEXT, &given->feed, "ndjson|sse", "how they follow (sse)"},
+        {"from", CLI_TEXT, &given->from, "start|end", "where they begin (end)"},
+        {"until-caught-up", CLI_FLAG, &given->until_caught_up, NULL,
+         "measure how followers catch up, and end"},
         {"spin-us", CLI_NUMBER, &given->spin_us, "N", "stay awake so long for an answer (0)"},
         {"json", CLI_FLAG, &given->json, NULL, "a line of JSON a workload instead of the table"},
     };
     const struct cli_usage usage = {
-        .synopsis = "bench [append|append-tagged|read-stream|read-log|post] [options]",
+        .synopsis = "bench [append|append-tagged|read-stream|read-log|follow|post] [options]",
         .about = about,
         .options = options,
         .options_n = sizeof options / sizeof options[0],
@@ -182,19 +196,24 @@ static bool configure(const struct given *given, struct bench_config *ret)
     }
     if (workload == WORKLOADS) {
         cli_error("unknown workload: %s", given->workload);
-        cli_hint("there are append, append-tagged, read-stream, read-log and post");
+        cli_hint("there are append, append-tagged, read-stream, read-log, follow and post");
         return false;
     }
     bool log = workload == BENCH_READ_LOG;
+    bool follow = workload == BENCH_FOLLOW;
     *ret = defaults[workload];
     ret->workload = (enum bench_workload)workload;
     ret->connections = given_or(given->connections, ret->connections);
     ret->batch = given_or(given->batch, ret->batch);
     ret->payload = given_or(given->payload, 256);
     ret->streams = given_or(given->streams, ret->streams);
-    ret->events = given_or(given->events, 100);
+    ret->events = given_or(given->events, follow ? 0 : 100);
+    ret->rate = given->rate;
+    ret->followers = given_or(given->followers, 1);
+    ret->until_caught_up = given->until_caught_up;
     ret->requests = given_or(given->requests, log && given->seconds == UNSET ? 1 : 0);
-    ret->seconds = given_or(given->seconds, ret->requests > 0 ? 0 : DEFAULT_SECONDS);
+    bool counted = ret->requests > 0 || (follow && ret->events > 0);
+    ret->seconds = given_or(given->seconds, counted ? 0 : DEFAULT_SECONDS);
     ret->warmup_ms = given_or(given->warmup_ms, log ? 0 : DEFAULT_WARMUP_MS);
     ret->spin_us = given->spin_us;
     ret->path = given->path == NULL ? "/" : given->path;
@@ -202,7 +221,11 @@ static bool configure(const struct given *given, struct bench_config *ret)
     ret->condition = given->condition;
     static const char *const encodings[] = {"protobuf", "json"};
     static const char *const expectations[] = {"exact", "any"};
-    return read_choice("encoding", given->encoding, encodings, &ret->protobuf) &&
+    static const char *const feeds[] = {"ndjson", "sse"};
+    static const char *const beginnings[] = {"start", "end"};
+    return read_choice("feed", given->feed, feeds, &ret->ndjson) &&
+           read_choice("from", given->from, beginnings, &ret->from_start) &&
+           read_choice("encoding", given->encoding, encodings, &ret->protobuf) &&
            read_choice("expect", given->expect, expectations, &ret->exact) && check(ret);
 }
 
@@ -217,11 +240,14 @@ static bool in_range(const char *option, uint64_t value, uint64_t min, uint64_t 
 
 static bool check(const struct bench_config *config)
 {
-    if (!in_range("connections", config->connections, 1, BENCH_CONNECTIONS_MAX) ||
+    bool follow = config->workload == BENCH_FOLLOW;
+    if (!in_range("connections", config->connections, follow ? 0 : 1, BENCH_CONNECTIONS_MAX / 2) ||
+        !in_range("followers", config->followers, follow ? 1 : 0, BENCH_CONNECTIONS_MAX / 2) ||
+        !in_range("rate", config->rate, 0, 1000000) ||
         !in_range("batch", config->batch, 1, BENCH_BATCH_MAX) ||
         !in_range("payload", config->payload, BENCH_PAYLOAD_MIN, BENCH_PAYLOAD_MAX) ||
         !in_range("streams", config->streams, 1, BENCH_STREAMS_MAX) ||
-        !in_range("events", config->events, 1, EVENTS_MAX) ||
+        !in_range("events", config->events, follow ? 0 : 1, follow ? UINT32_MAX : EVENTS_MAX) ||
         !in_range("seconds", config->seconds, 0, 86400) ||
         !in_range("warmup-ms", config->warmup_ms, 0, 3600000) ||
         !in_range("spin-us", config->spin_us, 0, 1000000)) {
@@ -254,7 +280,8 @@ static bool run(const char *url, const struct bench_config *config, bool json, b
         cli_error("no memory");
         return false;
     }
-    bool ok = bench_work_run(url, config, stats);
+    bool ok = config->workload == BENCH_FOLLOW ? bench_follow_run(url, config, stats)
+                                               : bench_work_run(url, config, stats);
     if (ok && json) {
         bench_print_json(config, stats);
     } else if (ok) {

@@ -13,6 +13,7 @@ void bench_answer_reset(struct bench_answer *a, enum bench_count count)
     /* The two buffers need no clearing: their lengths say what is in them. */
     memset(a, 0, offsetof(struct bench_answer, text));
     a->count = count;
+    a->feed.ndjson = count == BENCH_COUNT_FEED;
 }
 
 /* ---- the head ---- */
@@ -205,6 +206,11 @@ static void take_body(struct bench_answer *a, const char *p, size_t n)
         break;
     case BENCH_COUNT_JSON:
         count_json(a, p, n);
+        break;
+    case BENCH_COUNT_SSE:
+    case BENCH_COUNT_FEED:
+        bench_feed_take(&a->feed, p, n);
+        a->events = a->feed.events;
         break;
     }
 }

@@ -5,6 +5,8 @@
 #ifndef DAYBOOK_BENCH_ANSWER_H
 #define DAYBOOK_BENCH_ANSWER_H
 
+#include "bench_feed.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,6 +20,8 @@ enum bench_count {
     BENCH_COUNT_LINES,  /* NDJSON: the ends of lines */
     BENCH_COUNT_FIELDS, /* EventBatch: its top-level fields */
     BENCH_COUNT_JSON,   /* a page: how often "position": comes up; slow, for samples */
+    BENCH_COUNT_SSE,    /* a live read, as `feed` says */
+    BENCH_COUNT_FEED,   /* the same in NDJSON */
 };
 
 enum bench_answer_state {
@@ -48,6 +52,7 @@ struct bench_answer {
     unsigned matched;     /* bytes of "position": */
     unsigned line;        /* bytes in the line of a chunk's size or of a trailer */
     bool in_extension;    /* behind the digits of a chunk's size */
+    struct bench_feed feed;
     size_t text_n, head_n;
     char text[BENCH_TEXT_MAX + 1]; /* the first of the body, and a NUL */
     char head[BENCH_HEAD_MAX];

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,6 +24,7 @@
 #define EVENTS_MAX      256
 #define SILENCE_MS      30000
 #define LOST_MAX        1000
+#define OTHER_FILES     16
 
 struct connection {
     int fd; /* -1: closed */
@@ -133,6 +135,16 @@ static bool open_connection(struct bench_load *load, struct connection *c)
     return true;
 }
 
+/* As far as it goes; where it does not go far enough, opening says so. */
+static void raise_open_files(size_t wanted)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted) {
+        limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 bool bench_load_open(const char *url, size_t connections, struct bench_load **ret)
 {
     struct bench_load *load = calloc(1, sizeof *load);
@@ -141,6 +153,7 @@ bool bench_load_open(const char *url, size_t connections, struct bench_load **re
         return false;
     }
     load->n = connections;
+    raise_open_files(connections + OTHER_FILES);
     load->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     load->url = strdup(url);
     load->received = malloc(RECEIVE_BYTES);
@@ -198,6 +211,11 @@ void bench_load_set_spin(struct bench_load *load, uint64_t spin_us)
 size_t bench_load_connections(const struct bench_load *load)
 {
     return load->n;
+}
+
+bool bench_load_is_busy(const struct bench_load *load, size_t connection)
+{
+    return load->connections[connection].busy;
 }
 
 const char *bench_load_host(const struct bench_load *load)
@@ -266,7 +284,7 @@ static void begin(struct bench_load *load, struct connection *c, uint64_t now_ns
            load->job->next(load->job->context, index, now_ns, &c->request)) {
         bench_answer_reset(&c->answer, c->request.count);
         c->sent = 0;
-        c->sent_ns = now_ns;
+        c->sent_ns = c->request.due_ns > 0 ? c->request.due_ns : now_ns;
         c->busy = true;
         load->busy++;
         if (send_more(load, c)) {
@@ -328,32 +346,55 @@ static void receive(struct bench_load *load, struct connection *c)
             finish(load, c);
             return;
         }
+        if (load->job->part != NULL) {
+            load->job->part(load->job->context, (size_t)(c - load->connections), &c->answer);
+        }
         if ((size_t)n < RECEIVE_BYTES) {
             return;
         }
     }
 }
 
-/* Waits for answers, awake for a while if so wanted; like epoll_wait. */
-static int wait_events(struct bench_load *load, struct epoll_event *events)
+/* Waits for answers, awake for a while if so wanted, until the job wants to begin something at
+ * most; like epoll_wait. */
+static int wait_events(struct bench_load *load, struct epoll_event *events, uint64_t wake_ns)
 {
+    uint64_t now_ns = bench_now_ns();
+    uint64_t wait_ns = (uint64_t)SILENCE_MS * 1000000;
     if (load->spin_ns > 0) {
-        uint64_t until_ns = bench_now_ns() + load->spin_ns;
+        uint64_t until_ns = now_ns + load->spin_ns;
         do {
             int n = epoll_wait(load->epoll_fd, events, EVENTS_MAX, 0);
             if (n != 0) {
                 return n;
             }
-        } while (bench_now_ns() < until_ns);
+            now_ns = bench_now_ns();
+        } while (now_ns < until_ns && now_ns < wake_ns);
     }
-    return epoll_wait(load->epoll_fd, events, EVENTS_MAX, SILENCE_MS);
+    if (wake_ns < now_ns + wait_ns) {
+        wait_ns = wake_ns > now_ns ? wake_ns - now_ns : 0;
+    }
+    struct timespec wait = {(time_t)(wait_ns / 1000000000), (long)(wait_ns % 1000000000)};
+    return epoll_pwait2(load->epoll_fd, events, EVENTS_MAX, &wait, NULL);
 }
 
-static void turn(struct bench_load *load)
+/* Asks every connection that has none for a request. */
+static void begin_idle(struct bench_load *load)
+{
+    uint64_t now_ns = bench_now_ns();
+    for (size_t i = 0; i < load->n && !load->broken; i++) {
+        if (!load->connections[i].busy) {
+            begin(load, &load->connections[i], now_ns);
+        }
+    }
+}
+
+static void turn(struct bench_load *load, uint64_t wake_ns)
 {
     struct epoll_event events[EVENTS_MAX];
-    int n = wait_events(load, events);
-    if (n == 0 || (n < 0 && errno != EINTR)) {
+    int n = wait_events(load, events, wake_ns);
+    bool woken = wake_ns < UINT64_MAX && bench_now_ns() >= wake_ns;
+    if ((n == 0 && !woken) || (n < 0 && errno != EINTR)) {
         cli_error("no answer from %s for %d seconds", load->url, SILENCE_MS / 1000);
         load->broken = true;
     }
@@ -366,6 +407,20 @@ static void turn(struct bench_load *load)
             receive(load, c);
         }
     }
+    if (woken) {
+        begin_idle(load);
+    }
+}
+
+static uint64_t next_wake_ns(const struct bench_load *load)
+{
+    return load->job->wake_ns != NULL ? load->job->wake_ns(load->job->context) : UINT64_MAX;
+}
+
+static bool is_over(const struct bench_load *load, uint64_t wake_ns)
+{
+    return load->broken || interrupt_came() || (load->busy == 0 && wake_ns == UINT64_MAX) ||
+           (load->job->over != NULL && load->job->over(load->job->context, bench_now_ns()));
 }
 
 bool bench_load_run(struct bench_load *load, const struct bench_job *job, struct bench_stats *stats)
@@ -374,11 +429,9 @@ bool bench_load_run(struct bench_load *load, const struct bench_job *job, struct
     load->stats = stats;
     load->broken = false;
     uint64_t begun_ns = bench_now_ns();
-    for (size_t i = 0; i < load->n && !load->broken; i++) {
-        begin(load, &load->connections[i], bench_now_ns());
-    }
-    while (load->busy > 0 && !load->broken && !interrupt_came()) {
-        turn(load);
+    begin_idle(load);
+    for (uint64_t wake_ns; !is_over(load, wake_ns = next_wake_ns(load));) {
+        turn(load, wake_ns);
     }
     stats->seconds += (double)(bench_now_ns() - begun_ns) / 1e9;
     return !load->broken;

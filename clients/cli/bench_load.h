@@ -13,7 +13,7 @@
 #include "bench_answer.h"
 #include "bench_hist.h"
 
-#define BENCH_CONNECTIONS_MAX 10000
+#define BENCH_CONNECTIONS_MAX 20000
 
 struct bench_load;
 
@@ -22,6 +22,7 @@ struct bench_request {
     const uint8_t *p;
     size_t n;
     enum bench_count count; /* of events in the answer */
+    uint64_t due_ns;        /* when it was to begin, from which its latency counts; 0: now */
 };
 
 /* What a run does on its connections. */
@@ -31,11 +32,19 @@ struct bench_job {
     bool (*next)(void *context, size_t connection, uint64_t now_ns, struct bench_request *ret);
     /* The answer to it. May set its `events`. Returns whether it is what was to come. */
     bool (*done)(void *context, size_t connection, struct bench_answer *answer);
+    /* A part of an answer that goes on. NULL: nobody asks. */
+    void (*part)(void *context, size_t connection, const struct bench_answer *answer);
+    /* Whether the run is over, whatever is under way. NULL: not before nothing is. */
+    bool (*over)(void *context, uint64_t now_ns);
+    /* When to ask connections without a request for their next one again; UINT64_MAX: never. NULL:
+     * never. */
+    uint64_t (*wake_ns)(void *context);
 };
 
 /* What came of a run. {0} at first; runs add up. */
 struct bench_stats {
     struct bench_hist latency;           /* of the requests that were answered well */
+    struct bench_hist delivery;          /* from an append's answer to its event at a follower */
     uint64_t requests, events;           /* answered well, and what was in them */
     uint64_t bytes_sent, bytes_received; /* with HTTP's heads */
     uint64_t statuses[600];              /* of the other answers */
@@ -47,7 +56,8 @@ struct bench_stats {
 
 uint64_t bench_now_ns(void);
 
-/* Opens the connections to "http://host[:port][/prefix]". */
+/* Opens the connections to "http://host[:port][/prefix]"; raises the limit of open files for them.
+ */
 bool bench_load_open(const char *url, size_t connections, struct bench_load **ret);
 void bench_load_close(struct bench_load *load);
 /* How long to go on asking for answers before the thread sleeps; 0 at first. Sleeping costs the
@@ -55,10 +65,13 @@ void bench_load_close(struct bench_load *load);
  * time; asking takes processor time from a server that could use it. */
 void bench_load_set_spin(struct bench_load *load, uint64_t spin_us);
 size_t bench_load_connections(const struct bench_load *load);
+/* Whether a request of this connection is under way. */
+bool bench_load_is_busy(const struct bench_load *load, size_t connection);
 /* For the header Host, and for the front of every path ("" where there is none). Borrowed. */
 const char *bench_load_host(const struct bench_load *load);
 const char *bench_load_prefix(const struct bench_load *load);
-/* Until no connection has a request any more, or Ctrl-C: what is under way then does not count. */
+/* Until no connection has a request any more, or the job says so, or Ctrl-C: what is under way then
+ * does not count. It goes on in the next run. */
 bool bench_load_run(struct bench_load *load, const struct bench_job *job,
                     struct bench_stats *stats);
 

@@ -17,8 +17,8 @@ static const struct {
 
 const char *bench_workload_name(enum bench_workload workload)
 {
-    static const char *const names[] = {"append", "post", "read-stream", "read-log",
-                                        "append-tagged"};
+    static const char *const names[] = {"append",   "post",          "read-stream",
+                                        "read-log", "append-tagged", "follow"};
     return names[workload];
 }
 
@@ -37,6 +37,9 @@ static double megabytes(const struct bench_config *config, const struct bench_st
 
 static const char *encoding_name(const struct bench_config *config)
 {
+    if (config->workload == BENCH_FOLLOW) {
+        return config->ndjson ? "ndjson" : "sse";
+    }
     if (config->protobuf) {
         return "protobuf";
     }
@@ -68,6 +71,10 @@ static void describe(const struct bench_config *config, char *ret, size_t size)
     case BENCH_READ_LOG:
         snprintf(ret, size, "%s %" PRIu64 " %s", what, config->connections, encoding);
         break;
+    case BENCH_FOLLOW:
+        snprintf(ret, size, "%s %" PRIu64 " (%" PRIu64 " append) %s", what, config->followers,
+                 config->connections, encoding);
+        break;
     }
 }
 
@@ -87,11 +94,23 @@ void bench_print_row(const struct bench_config *config, const struct bench_stats
     printf("%-30s %11.*f %11.0f %8.1f", what, stats->requests < 1000 ? 2 : 0,
            per_second(stats->requests, stats), per_second(stats->events, stats),
            megabytes(config, stats));
+    const struct bench_hist *hist =
+        config->workload == BENCH_FOLLOW ? &stats->delivery : &stats->latency;
     for (size_t i = 0; i < QUANTILES; i++) {
-        printf(" %8.3f", (double)bench_hist_quantile(&stats->latency, quantiles[i].fraction) / 1e6);
+        printf(" %8.3f", (double)bench_hist_quantile(hist, quantiles[i].fraction) / 1e6);
     }
-    printf(" %8.3f %8" PRIu64 "\n", (double)stats->latency.max / 1e6, stats->failed);
+    printf(" %8.3f %8" PRIu64 "\n", (double)hist->max / 1e6, stats->failed);
     fflush(stdout);
+}
+
+static void print_json_hist(const char *name, const struct bench_hist *hist)
+{
+    printf("\"%s\":{", name);
+    for (size_t i = 0; i < QUANTILES; i++) {
+        printf("\"%s\":%.1f,", quantiles[i].name,
+               (double)bench_hist_quantile(hist, quantiles[i].fraction) / 1e3);
+    }
+    printf("\"max\":%.1f},", (double)hist->max / 1e3);
 }
 
 static void print_json_failures(const struct bench_stats *stats)
@@ -116,18 +135,18 @@ void bench_print_json(const struct bench_config *config, const struct bench_stat
            ",\"payload_bytes\":%" PRIu64 ",\"streams\":%" PRIu64
            ",\"expect\":\"%s\",\"seconds\":%.6f,\"requests\":%" PRIu64 ",\"events\":%" PRIu64
            ",\"bytes_sent\":%" PRIu64 ",\"bytes_received\":%" PRIu64
-           ",\"requests_per_s\":%.3f,\"events_per_s\":%.1f,\"mb_per_s\":%.3f,\"latency_us\":{",
+           ",\"requests_per_s\":%.3f,\"events_per_s\":%.1f,\"mb_per_s\":%.3f,",
            bench_workload_name(config->workload), config->connections, encoding_name(config),
            config->batch, config->payload, config->streams, config->exact ? "exact" : "any",
            stats->seconds, stats->requests, stats->events, stats->bytes_sent, stats->bytes_received,
            per_second(stats->requests, stats), per_second(stats->events, stats),
            megabytes(config, stats));
-    for (size_t i = 0; i < QUANTILES; i++) {
-        printf("\"%s\":%.1f,", quantiles[i].name,
-               (double)bench_hist_quantile(&stats->latency, quantiles[i].fraction) / 1e3);
+    print_json_hist("latency_us", &stats->latency);
+    if (config->workload == BENCH_FOLLOW) {
+        printf("\"followers\":%" PRIu64 ",", config->followers);
+        print_json_hist("delivery_us", &stats->delivery);
     }
-    printf("\"max\":%.1f},\"failed\":%" PRIu64 ",", (double)stats->latency.max / 1e3,
-           stats->failed);
+    printf("\"failed\":%" PRIu64 ",", stats->failed);
     print_json_failures(stats);
     printf("}\n");
     fflush(stdout);

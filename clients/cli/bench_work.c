@@ -34,6 +34,7 @@ struct work {
     uint64_t left;          /* requests still to begin */
     uint64_t deadline_ns;
     uint64_t number; /* of the next event */
+    uint64_t due_ns; /* with a rate: when the next request is to begin */
 };
 
 /* ---- which stream, and until when ---- */
@@ -66,6 +67,31 @@ static bool is_over(struct work *work, uint64_t now_ns)
     return false;
 }
 
+/* With a rate: whether a request is due, and since when. Requests that could not begin in time
+ * because all connections were busy count from when they were due. */
+static bool is_due(struct work *work, uint64_t now_ns, uint64_t *ret_due_ns)
+{
+    if (work->config->rate == 0) {
+        *ret_due_ns = 0;
+        return true;
+    }
+    if (work->due_ns == 0) {
+        work->due_ns = now_ns;
+    }
+    *ret_due_ns = work->due_ns;
+    if (now_ns < work->due_ns) {
+        return false;
+    }
+    work->due_ns += NS_PER_SECOND / work->config->rate;
+    return true;
+}
+
+static uint64_t wake_ns(void *context)
+{
+    const struct work *work = context;
+    return work->left == 0 || work->due_ns >= work->deadline_ns ? UINT64_MAX : work->due_ns;
+}
+
 /* ---- append, post ---- */
 
 static bool next_append(void *context, size_t connection, uint64_t now_ns,
@@ -73,7 +99,8 @@ static bool next_append(void *context, size_t connection, uint64_t now_ns,
 {
     struct work *work = context;
     struct worker *w = &work->workers[connection];
-    if (is_over(work, now_ns)) {
+    uint64_t due_ns = 0;
+    if (work->left == 0 || !is_due(work, now_ns, &due_ns) || is_over(work, now_ns)) {
         return false;
     }
     w->stream = choose_stream(work, connection);
@@ -81,7 +108,7 @@ static bool next_append(void *context, size_t connection, uint64_t now_ns,
     bench_patch_events(&w->request, work->number);
     bench_patch_expected(&w->request, work->heads[w->stream]);
     work->number += work->config->batch;
-    *ret = (struct bench_request){w->request.bytes.p, w->request.bytes.n, BENCH_COUNT_NONE};
+    *ret = (struct bench_request){w->request.bytes.p, w->request.bytes.n, BENCH_COUNT_NONE, due_ns};
     return true;
 }
 
@@ -133,7 +160,7 @@ static bool next_position(void *context, size_t connection, uint64_t now_ns,
     struct work *work = context;
     struct worker *w = &work->workers[connection];
     (void)now_ns;
-    *ret = (struct bench_request){w->request.bytes.p, w->request.bytes.n, BENCH_COUNT_NONE};
+    *ret = (struct bench_request){w->request.bytes.p, w->request.bytes.n, BENCH_COUNT_NONE, 0};
     return connection == 0 && w->cursor++ == 0;
 }
 
@@ -172,7 +199,7 @@ static bool next_stream_read(void *context, size_t connection, uint64_t now_ns,
     }
     w->sent++;
     bench_patch_stream(&w->request, choose_stream(work, connection));
-    *ret = (struct bench_request){w->request.bytes.p, w->request.bytes.n, count};
+    *ret = (struct bench_request){w->request.bytes.p, w->request.bytes.n, count, 0};
     return true;
 }
 
@@ -194,8 +221,9 @@ static bool next_log_read(void *context, size_t connection, uint64_t now_ns,
     if (is_over(work, now_ns)) {
         return false;
     }
-    *ret = (struct bench_request){w->request.bytes.p, w->request.bytes.n,
-                                  work->config->protobuf ? BENCH_COUNT_FIELDS : BENCH_COUNT_LINES};
+    *ret =
+        (struct bench_request){w->request.bytes.p, w->request.bytes.n,
+                               work->config->protobuf ? BENCH_COUNT_FIELDS : BENCH_COUNT_LINES, 0};
     return true;
 }
 
@@ -218,7 +246,7 @@ static bool next_head(void *context, size_t connection, uint64_t now_ns, struct 
         return false;
     }
     bench_patch_stream(&w->request, w->stream);
-    *ret = (struct bench_request){w->request.bytes.p, w->request.bytes.n, BENCH_COUNT_NONE};
+    *ret = (struct bench_request){w->request.bytes.p, w->request.bytes.n, BENCH_COUNT_NONE, 0};
     return true;
 }
 
@@ -248,7 +276,7 @@ static bool next_fill(void *context, size_t connection, uint64_t now_ns, struct 
     bench_patch_stream(&w->request, w->stream);
     bench_patch_events(&w->request, work->number);
     work->number += work->config->events;
-    *ret = (struct bench_request){w->request.bytes.p, w->request.bytes.n, BENCH_COUNT_NONE};
+    *ret = (struct bench_request){w->request.bytes.p, w->request.bytes.n, BENCH_COUNT_NONE, 0};
     return true;
 }
 
@@ -300,21 +328,21 @@ static bool run_strictly(struct work *work, const struct bench_job *job, const c
 
 static bool learn_heads(struct work *work)
 {
-    const struct bench_job job = {work, next_head, done_head};
+    const struct bench_job job = {.context = work, .next = next_head, .done = done_head};
     return make_requests(work, STREAM_PATH, "application/json") &&
            run_strictly(work, &job, "get the heads of the streams");
 }
 
 static bool learn_position(struct work *work)
 {
-    const struct bench_job job = {work, next_position, done_position};
+    const struct bench_job job = {.context = work, .next = next_position, .done = done_position};
     return make_requests(work, "/v1/status", "application/json") &&
            run_strictly(work, &job, "get the server's position");
 }
 
 static bool fill_streams(struct work *work)
 {
-    const struct bench_job job = {work, next_fill, done_fill};
+    const struct bench_job job = {.context = work, .next = next_fill, .done = done_fill};
     struct bench_shape shape = work->shape;
     work->shape.batch = work->config->events;
     work->shape.exact = false;
@@ -329,17 +357,19 @@ static bool prepare(struct work *work, struct bench_job *ret)
     const struct bench_config *config = work->config;
     char path[128];
     const char *accept = config->protobuf ? "application/x-protobuf" : "application/json";
-    ret->context = work;
     switch (config->workload) {
     case BENCH_APPEND:
+        ret->wake_ns = config->rate > 0 ? wake_ns : NULL;
         ret->next = next_append;
         ret->done = done_append;
         return (!config->exact || learn_heads(work)) && make_requests(work, NULL, NULL);
     case BENCH_POST:
+        ret->wake_ns = config->rate > 0 ? wake_ns : NULL;
         ret->next = next_append;
         ret->done = done_post;
         return make_requests(work, NULL, NULL);
     case BENCH_TAGGED:
+        ret->wake_ns = config->rate > 0 ? wake_ns : NULL;
         ret->next = next_tagged;
         ret->done = done_tagged;
         return learn_position(work) && make_requests(work, NULL, NULL);
@@ -353,6 +383,8 @@ static bool prepare(struct work *work, struct bench_job *ret)
         ret->done = done_log_read;
         return make_requests(work, "/v1/events",
                              config->protobuf ? accept : "application/x-ndjson");
+    case BENCH_FOLLOW:
+        break; /* not here: bench_follow */
     }
     return false;
 }
@@ -372,7 +404,7 @@ static bool warm_up(struct work *work, const struct bench_job *job, struct bench
 static bool measure(struct work *work, struct bench_stats *stats)
 {
     const struct bench_config *config = work->config;
-    struct bench_job job;
+    struct bench_job job = {.context = work};
     if (!prepare(work, &job) || (config->warmup_ms > 0 && !warm_up(work, &job, stats))) {
         return false;
     }
@@ -381,6 +413,7 @@ static bool measure(struct work *work, struct bench_stats *stats)
     if (config->seconds > 0) {
         work->deadline_ns = bench_now_ns() + config->seconds * NS_PER_SECOND;
     }
+    work->due_ns = 0;
     return bench_load_run(work->load, &job, stats);
 }
 

@@ -13,6 +13,7 @@ enum bench_workload {
     BENCH_READ_STREAM,
     BENCH_READ_LOG,
     BENCH_TAGGED, /* one event with two tags a request */
+    BENCH_FOLLOW, /* bench_follow.h */
 };
 
 struct bench_config {
@@ -24,6 +25,11 @@ struct bench_config {
     uint64_t requests; /* stop after so many; 0: no limit */
     uint64_t seconds;  /* stop after so long; 0: no limit */
     uint64_t warmup_ms;
+    uint64_t rate;      /* of BENCH_APPEND: requests a second; 0: as fast as they are answered */
+    uint64_t followers; /* of BENCH_FOLLOW */
+    bool ndjson;        /* how they follow; else server-sent events */
+    bool from_start;    /* where from; else from the end */
+    bool until_caught_up;
     uint64_t spin_us; /* see bench_load_set_spin */
     const char *path; /* of BENCH_POST */
     enum bench_workload workload;

@@ -38,6 +38,7 @@ cli_command_fn cli_info;
 cli_command_fn cli_read;
 cli_command_fn cli_reindex;
 cli_command_fn cli_streams;
+cli_command_fn cli_tail;
 cli_command_fn cli_verify;
 cli_command_fn cli_version;
 
@@ -58,7 +59,7 @@ struct cli_list {
 };
 
 struct cli_option {
-    const char *name; /* without the dashes */
+    const char *name; /* without the dashes: one before one letter, two before more */
     enum cli_option_kind kind;
     void *ret;         /* untouched where the option is not given */
     const char *value; /* what the help calls its value; NULL for a flag */

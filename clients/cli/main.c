@@ -16,6 +16,7 @@ struct command {
 static const struct command commands[] = {
     {"append", cli_append, "append events to a stream"},
     {"read", cli_read, "read a stream or the whole log"},
+    {"tail", cli_tail, "follow a stream or the whole log, live"},
     {"streams", cli_streams, "list streams"},
     {"info", cli_info, "what is known of a stream, or of the server"},
     {"import", cli_import, "append the events of an NDJSON file, plain or gzip"},

@@ -7,6 +7,7 @@
 
 static const struct cli_option *find_option(const struct cli_usage *usage, const char *name,
                                             size_t n);
+static const char *dashes(const struct cli_option *option);
 static int read_option(const struct cli_usage *usage, char **argv, int *at);
 static bool set_option(const struct cli_option *option, const char *value);
 static void print_help(const struct cli_usage *usage);
@@ -53,11 +54,13 @@ static bool is_help(const char *argument)
 static int read_option(const struct cli_usage *usage, char **argv, int *at)
 {
     const char *given = argv[*at];
-    const char *name = given + (given[1] == '-' ? 2 : 1);
-    const char *equals = strchr(name, '=');
+    bool is_long = given[1] == '-';
+    const char *name = given + (is_long ? 2 : 1);
+    const char *equals = is_long ? strchr(name, '=') : NULL;
     size_t n = equals != NULL ? (size_t)(equals - name) : strlen(name);
-    const struct cli_option *option = given[1] == '-' ? find_option(usage, name, n) : NULL;
-    if (option == NULL) {
+    const struct cli_option *option = find_option(usage, name, n);
+    /* A name of one letter has one dash, a longer one has two. */
+    if (option == NULL || (n > 1) != is_long) {
         cli_error("unknown option: %s", given);
         return wrong_usage(usage);
     }
@@ -70,12 +73,17 @@ static int read_option(const struct cli_usage *usage, char **argv, int *at)
     } else if (value == NULL) {
         value = argv[*at + 1];
         if (value == NULL) {
-            cli_error("--%s needs a value: %s", option->name, option->value);
+            cli_error("%s%s needs a value: %s", dashes(option), option->name, option->value);
             return wrong_usage(usage);
         }
         (*at)++;
     }
     return set_option(option, value) ? CLI_GO_ON : wrong_usage(usage);
+}
+
+static const char *dashes(const struct cli_option *option)
+{
+    return strlen(option->name) > 1 ? "--" : "-";
 }
 
 static const struct cli_option *find_option(const struct cli_usage *usage, const char *name,
@@ -101,7 +109,7 @@ static bool set_option(const struct cli_option *option, const char *value)
         return true;
     case CLI_NUMBER:
         if (!cli_parse_number(value, option->ret)) {
-            cli_error("--%s must be a whole number, not %s", option->name, value);
+            cli_error("%s%s must be a whole number, not %s", dashes(option), option->name, value);
             return false;
         }
         return true;
@@ -150,7 +158,7 @@ static void print_help(const struct cli_usage *usage)
     for (size_t i = 0; i < usage->options_n; i++) {
         const struct cli_option *option = &usage->options[i];
         char left[64];
-        (void)snprintf(left, sizeof left, "--%s%s%s", option->name,
+        (void)snprintf(left, sizeof left, "%s%s%s%s", dashes(option), option->name,
                        option->value != NULL ? " " : "",
                        option->value != NULL ? option->value : "");
         (void)printf("  %-24s %s%s\n", left, option->help,

@@ -1,28 +1,24 @@
 /* read: prints events, for people or as NDJSON. */
 #include "connect.h"
 #include "event_json.h"
-#include "text.h"
+#include "event_text.h"
 
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #define LINE_BYTES_MAX ((size_t)1 << 30)
-#define DATA_SHOWN_MAX 1000 /* bytes of an event's data on a line for people */
-
-static bool add_pretty(struct daybook_buffer *line, const struct daybook_event *e);
-static bool add_pretty_data(struct daybook_buffer *line, const struct daybook_event *e);
 
 static int print_events(struct daybook *db, struct daybook_events *events, const char *what,
                         bool json)
 {
+    static const struct event_text_style style = {.position = true};
     struct daybook_buffer line;
     const struct daybook_event *event = NULL;
     enum daybook_result result;
     daybook_buffer_init(&line, LINE_BYTES_MAX);
     while ((result = daybook_events_next(events, &event)) == DAYBOOK_OK) {
         line.n = 0;
-        if (!(json ? event_json_add(&line, event) : add_pretty(&line, event))) {
+        if (!(json ? event_json_add(&line, event) : event_text_add(&line, event, &style))) {
             cli_error("not enough memory");
             break;
         }
@@ -35,44 +31,6 @@ static int print_events(struct daybook *db, struct daybook_events *events, const
         return CLI_OK;
     }
     return result == DAYBOOK_OK ? CLI_FAILED : cli_fail(db, what);
-}
-
-/* "42  2026-01-01T00:00:00.000000Z  order-7@3  ItemAdded  {"sku":"a"}" */
-static bool add_pretty(struct daybook_buffer *line, const struct daybook_event *e)
-{
-    char numbers[TEXT_TIME_SIZE + 32];
-    char time[TEXT_TIME_SIZE];
-    text_time(e->time_us, time);
-    (void)snprintf(numbers, sizeof numbers, "%8llu  %s  ", (unsigned long long)e->position, time);
-    return daybook_buffer_add_text(line, numbers) &&
-           text_add_safe(line, e->stream, strlen(e->stream)) &&
-           daybook_buffer_add_byte(line, '@') && daybook_buffer_add_number(line, e->revision) &&
-           daybook_buffer_add_text(line, "  ") && text_add_safe(line, e->type, strlen(e->type)) &&
-           daybook_buffer_add_text(line, "  ") && add_pretty_data(line, e) &&
-           daybook_buffer_add_byte(line, '\n');
-}
-
-static bool add_pretty_data(struct daybook_buffer *line, const struct daybook_event *e)
-{
-    if (!text_media_is_json(e->content_type) && strncmp(e->content_type, "text/", 5) != 0) {
-        return daybook_buffer_add_byte(line, '<') && daybook_buffer_add_number(line, e->data.n) &&
-               daybook_buffer_add_text(line, " bytes of ") &&
-               text_add_safe(line, e->content_type, strlen(e->content_type)) &&
-               daybook_buffer_add_byte(line, '>');
-    }
-    size_t shown = e->data.n;
-    const uint8_t *p = e->data.p;
-    if (shown > DATA_SHOWN_MAX) {
-        /* Not in the middle of a character. */
-        for (shown = DATA_SHOWN_MAX; shown > 0 && (p[shown] & 0xc0) == 0x80; shown--) {
-        }
-    }
-    if (!text_add_safe(line, p, shown) || shown == e->data.n) {
-        return shown == e->data.n;
-    }
-    return daybook_buffer_add_text(line, " ... (") &&
-           daybook_buffer_add_number(line, e->data.n - shown) &&
-           daybook_buffer_add_text(line, " bytes more)");
 }
 
 static int read_events(const struct cli_globals *globals,

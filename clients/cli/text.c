@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 #include <time.h>
+#include <wchar.h>
 
 static size_t utf8_length(const uint8_t *p, size_t n, uint32_t *ret_code);
 static bool is_shown(uint32_t code);
@@ -74,6 +75,25 @@ static bool is_shown(uint32_t code)
         }
     }
     return true;
+}
+
+size_t text_cut(const void *p, size_t n, size_t columns, size_t *ret_columns)
+{
+    const uint8_t *bytes = p;
+    size_t i = 0;
+    *ret_columns = 0;
+    while (i < n) {
+        uint32_t code = 0;
+        size_t length = utf8_length(bytes + i, n - i, &code);
+        int width = length > 1 ? wcwidth((wchar_t)code) : 1;
+        size_t wide = width < 0 ? 1 : (size_t)width;
+        if (*ret_columns + wide > columns) {
+            break;
+        }
+        *ret_columns += wide;
+        i += length > 0 ? length : 1;
+    }
+    return i;
 }
 
 /* ---- JSON ---- */

@@ -15,6 +15,10 @@
  * the direction of writing, and bytes that are no UTF-8 come as \n, \t, \xNN. */
 bool text_add_safe(struct daybook_buffer *b, const void *p, size_t n);
 
+/* How many of n bytes of safe text fit into so many columns of a terminal (as the locale counts
+ * them), and how many columns those take. */
+size_t text_cut(const void *p, size_t n, size_t columns, size_t *ret_columns);
+
 /* Adds a JSON string of UTF-8 text, quotes included. */
 bool text_add_json(struct daybook_buffer *b, const char *text);
 

@@ -1,11 +1,16 @@
 """What the tests of the command line and of the client library are written with: the program as a function, and a proxy
 that stands between it and the real server and cuts connections."""
 import os
+import pathlib
+import shlex
+import shutil
 import socket
 import subprocess
 import threading
 
-from support import DAYBOOK, REPORTS, SLOW
+from support import DAYBOOK, REPORTS, ROOT, SANITIZER, SLOW
+
+ARCHIVE = pathlib.Path(os.environ.get("DAYBOOK_LIBRARY", pathlib.Path(DAYBOOK).parent / "libdaybook.a"))
 
 
 def daybook(*args, server=None, stdin=None, status=0, env=None, timeout=60):
@@ -36,6 +41,26 @@ def error_of(*args, status=1, **more):
     return lines[0].removeprefix("daybook: ")
 
 
+def compile_client(home, name, source):
+    """Compiles a program against the client library as `make install` leaves it: an archive and headers."""
+    for header in ROOT.glob("clients/c/daybook*.h"):
+        shutil.copy(header, home)
+    libraries = subprocess.run(["pkg-config", "--libs", "libcurl", "libprotobuf-c", "yajl"], capture_output=True, text=True,
+                               check=True).stdout.split()
+    (home / f"{name}.c").write_text(source)
+    sanitize = [f"-fsanitize={SANITIZER}"] if SANITIZER else []
+    subprocess.run([*shlex.split(os.environ.get("CC", "cc")), "-std=c17", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{home}",
+                    f"-I{ROOT}", *sanitize, home / f"{name}.c", ARCHIVE, *libraries, "-pthread", "-o", home / name], check=True)
+    return home / name
+
+
+def shut(end):
+    try:
+        end.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
 class Proxy:
     """Passes connections on to the server and cuts each after so many bytes of answers, as often as `cuts` has numbers;
     after that it passes everything on."""
@@ -43,6 +68,8 @@ class Proxy:
     def __init__(self, port, cuts=()):
         self.port, self.cuts = port, list(cuts)
         self.connections = 0
+        self.requests = []  # what clients sent, a piece as it came
+        self.ends = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -64,26 +91,35 @@ class Proxy:
             if cut is not None and cut < 0:  # before the request is read
                 client.close()
                 continue
-            server = socket.create_connection(("127.0.0.1", self.port))
+            try:
+                server = socket.create_connection(("127.0.0.1", self.port))
+            except OSError:
+                client.close()
+                continue
+            self.ends += [client, server]
             threading.Thread(target=self._pass, args=(client, server, None), daemon=True).start()
             threading.Thread(target=self._pass, args=(server, client, cut), daemon=True).start()
 
-    @staticmethod
-    def _pass(source, target, cut):
+    def cut_all(self):
+        """Cuts the connections that there are now."""
+        ends, self.ends = self.ends, []
+        for end in ends:
+            shut(end)
+
+    def _pass(self, source, target, cut):
         try:
             while cut is None or cut > 0:
                 data = source.recv(65536 if cut is None else min(65536, cut))
                 if not data:
                     break
+                if data.startswith((b"GET ", b"POST ")):
+                    self.requests.append(data)
                 target.sendall(data)
                 cut = None if cut is None else cut - len(data)
         except OSError:
             pass
-        for end in (source, target):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        shut(source)
+        shut(target)
 
 
 class Stalling(Proxy):
@@ -97,10 +133,10 @@ class Stalling(Proxy):
         self.kept += [source, target]
         passed = 0
         try:
-            while data := source.recv(65536):
+            while data := source.recv(min(65536, self.after - passed)):
                 target.sendall(data)
                 passed += len(data)
-                if passed >= self.after:
+                if passed == self.after:
                     self.stalled.set()
                     return
         except OSError:

@@ -11,7 +11,7 @@ import pytest
 from support import DAYBOOK, NDJSON, SLOW, Server, event, events_path, quote, wait_for
 from support_cli import Proxy, daybook, error_of
 
-COMMANDS = ["append", "read", "streams", "info", "import", "export", "verify", "reindex", "bench", "version"]
+COMMANDS = ["append", "read", "tail", "streams", "info", "import", "export", "verify", "reindex", "bench", "version"]
 
 
 def rows(done):
@@ -55,6 +55,13 @@ WRONG_CALLS = [
     (["read", "--before", "5"], "--before goes with --backward"),
     (["read", "--after", "5", "--backward"], "--after does not go with --backward"),
     (["read", "s", "--tag", "t"], "--category, --prefix and --tag are for the whole log, not for one stream"),
+    (["tail", "-n"], "-n needs a value: N"),
+    (["tail", "-n", "x"], "-n must be a whole number, not x"),
+    (["tail", "--n", "3"], "unknown option: --n"),
+    (["tail", "-max", "3"], "unknown option: -max"),
+    (["tail", "--from", "now"], "--from must be start, end or a number, not now"),
+    (["tail", "--from", "1", "-n", "3"], "-n says where to begin: --from and --since do not go with it"),
+    (["tail", "s", "--category", "c"], "--category, --prefix and --tag are for the whole log, not for one stream"),
     (["import"], "an argument is missing"),
     (["import", "x", "--batch-events", "0"], "--batch-events must be between 1 and 10000"),
     (["bench", "append", "--condition"],
@@ -402,7 +409,8 @@ def test_verify_and_reindex(launch, tmp_path):
 
 def test_bench_interrupted(server):
     """Ctrl-C ends a measurement with what was measured until then."""
-    process = subprocess.Popen([DAYBOOK, "bench", "append", "--connections", "2", "--streams", "10", "--seconds", "600", "--json"],
+    process = subprocess.Popen([DAYBOOK, "bench", "append", "--connections", "2", "--streams", "10", "--seconds", "600", "--warmup-ms", "0",
+                                "--json"],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"DAYBOOK_URL": server.url})
     position = server.position()
     wait_for(lambda: server.position() > position + 1000, 30, what="the bench to run")

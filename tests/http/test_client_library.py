@@ -1,37 +1,19 @@
 """The C client library as a third party has it: an archive and headers. Its README's program, written as against what
 `make install` leaves, and client_library.c are compiled and run with the real server."""
-import os
-import pathlib
 import re
-import shutil
 import subprocess
 
 import pytest
 
-from support import DAYBOOK, ROOT, SANITIZER, events_path
-from support_cli import Proxy, check
-
-ARCHIVE = pathlib.Path(os.environ.get("DAYBOOK_LIBRARY", pathlib.Path(DAYBOOK).parent / "libdaybook.a"))
+from support import ROOT, events_path
+from support_cli import ARCHIVE, Proxy, check, compile_client
 
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory):
     """Compiles a program against what is installed; returns its path."""
     home = tmp_path_factory.mktemp("client")
-    for header in ("daybook.h", "daybook_read.h"):
-        shutil.copy(ROOT / "clients" / "c" / header, home)
-    libraries = subprocess.run(["pkg-config", "--libs", "libcurl", "libprotobuf-c", "yajl"], capture_output=True, text=True,
-                               check=True).stdout.split()
-
-    def compile(name, source):
-        (home / f"{name}.c").write_text(source)
-        sanitize = [f"-fsanitize={SANITIZER}"] if SANITIZER else []
-        subprocess.run([os.environ.get("CC", "cc"), "-std=c17", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Werror",
-                        f"-I{home}", f"-I{ROOT}", *sanitize, home / f"{name}.c", ARCHIVE, *libraries, "-pthread", "-o", home / name],
-                       check=True)
-        return home / name
-
-    return compile
+    return lambda name, source: compile_client(home, name, source)
 
 
 @pytest.fixture(scope="module")
