@@ -22,7 +22,7 @@ static err_t find_match(struct committer *w, const struct condition_item *item, 
                                        .all_tags = item->tags,
                                        .all_tag_count = item->tag_count}};
     struct store_read *read;
-    struct store_record record;
+    struct store_record record = {0};
     err_t err = store_read_open(&w->view, &q, &read);
     if (err != ERR_OK) {
         return err;

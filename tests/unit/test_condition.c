@@ -307,11 +307,18 @@ static void join(char *ret, size_t room, const char *const *names, size_t n, uns
     }
 }
 
+/* Each of four bits is set once in four times. */
+static unsigned few_bits(uint64_t *random)
+{
+    uint64_t bits = test_random(random);
+    return (unsigned)(bits & bits >> 32) % 16;
+}
+
 /* A row with a random condition of a few items. It is appended if the walk says so. */
 static void try_row(struct fixture *f, uint64_t *random)
 {
     struct row row = {.type = test_below(random, 40) == 0 ? 3 : (unsigned)test_below(random, 3),
-                      .tags = (unsigned)(test_random(random) & test_random(random)) % 16};
+                      .tags = few_bits(random)};
     char tags[64], types[64];
     uint64_t back = test_below(random, 4) == 0 ? test_below(random, f->n + 1)
                                                : test_below(random, f->n < 6 ? f->n + 1 : 6);
@@ -322,7 +329,7 @@ static void try_row(struct fixture *f, uint64_t *random)
     test_add_append(c, "w", TEST_ANY);
     test_add_tagged(c, 0, TYPES[row.type], tags);
     for (size_t i = 0; i < items; i++) {
-        unsigned type_bits = (unsigned)(test_random(random) & test_random(random)) % 16;
+        unsigned type_bits = few_bits(random);
         unsigned tag_bits = (unsigned)test_below(random, 16);
         tag_bits = type_bits + tag_bits == 0 ? 1 : tag_bits;
         join(types, sizeof types, TYPES, 4, type_bits);
