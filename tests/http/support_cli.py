@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 
-from support import DAYBOOK, REPORTS, ROOT, SANITIZER, SLOW
+from support import DAYBOOK, REPORTS, ROOT, SANITIZER, SLOW, wait_for
 
 ARCHIVE = pathlib.Path(os.environ.get("DAYBOOK_LIBRARY", pathlib.Path(DAYBOOK).parent / "libdaybook.a"))
 
@@ -120,6 +120,18 @@ class Proxy:
             pass
         shut(source)
         shut(target)
+
+
+def unread(sock):
+    """Bytes that the peer of a connection of this machine has not read yet, from the kernel's table."""
+    (_, local), (_, peer) = sock.getsockname(), sock.getpeername()
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        for row in table.readlines()[1:]:
+            fields = row.split()
+            ports = [int(end.split(":")[1], 16) for end in fields[1:3]]
+            if ports == [peer, local]:
+                return int(fields[4].split(":")[1], 16)
+    return 0
 
 
 class Stalling(Proxy):

@@ -445,12 +445,12 @@ def test_export_interrupted(fresh, tmp_path):
             process = subprocess.Popen([DAYBOOK, "export", str(target)], stderr=subprocess.PIPE,
                                        env=os.environ | {"DAYBOOK_URL": proxy.url})
             reader = open(fifo, "rb") if target == fifo else None
-            proxy.stalled.wait(30 * SLOW)
+            if reader:
+                threading.Thread(target=reader.read, daemon=True).start()
+            assert proxy.stalled.wait(60 * SLOW)
             process.send_signal(signal.SIGINT)
             said = process.communicate(timeout=30 * SLOW)[1].decode()
             assert process.returncode == 130
-            if reader:
-                reader.close()
         found = re.match(r"daybook: interrupted after (\d+) events; (.*)\n", said)
         assert found and int(found.group(1)) < 20000, said
         assert found.group(2) == ("the output is cut short" if target == fifo else "no file was written")
