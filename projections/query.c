@@ -4,12 +4,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "model.h"
-
 #define COLUMNS_MAX 500 /* sql.c's limit */
 
 struct reader {
     struct sql *sql;
+    bool borrowed; /* the connection is the model's */
     struct sql_statement *position;
 };
 
@@ -24,17 +23,8 @@ static const char ERRORS_SQL[] =
     "SELECT position, stream, type, time_us, attempts, skipped, error FROM _daybook_errors"
     " WHERE position > ? ORDER BY position LIMIT ?";
 
-err_t reader_open(const char *dir, struct reader **ret, struct err_text *et)
+static err_t finish_opening(struct reader *r, err_t err, struct reader **ret, struct err_text *et)
 {
-    char path[MODEL_PATH_MAX];
-    struct reader *r = calloc(1, sizeof *r);
-    if (r == NULL) {
-        return ERR_MEMORY;
-    }
-    err_t err = model_path(dir, path);
-    if (err == ERR_OK) {
-        err = sql_open(path, true, &r->sql, et);
-    }
     if (err == ERR_OK) {
         err = sql_prepare_ours(r->sql, "SELECT value FROM _daybook_facts WHERE name = 'checkpoint'",
                                &r->position, et);
@@ -47,11 +37,38 @@ err_t reader_open(const char *dir, struct reader **ret, struct err_text *et)
     return ERR_OK;
 }
 
+err_t reader_open(const char *dir, struct reader **ret, struct err_text *et)
+{
+    char path[MODEL_PATH_MAX];
+    struct reader *r = calloc(1, sizeof *r);
+    if (r == NULL) {
+        return ERR_MEMORY;
+    }
+    err_t err = model_path(dir, path);
+    if (err == ERR_OK) {
+        err = sql_open(path, true, &r->sql, et);
+    }
+    return finish_opening(r, err, ret, et);
+}
+
+err_t reader_of_model(struct model *m, struct reader **ret, struct err_text *et)
+{
+    struct reader *r = calloc(1, sizeof *r);
+    if (r == NULL) {
+        return ERR_MEMORY;
+    }
+    r->sql = model_sql(m);
+    r->borrowed = true;
+    return finish_opening(r, ERR_OK, ret, et);
+}
+
 void reader_close(struct reader *r)
 {
     if (r != NULL) {
         sql_finalize(r->position);
-        sql_close(r->sql);
+        if (!r->borrowed) {
+            sql_close(r->sql);
+        }
         free(r);
     }
 }

@@ -6,12 +6,16 @@
 #ifndef DAYBOOK_PROJECTIONS_QUERY_H
 #define DAYBOOK_PROJECTIONS_QUERY_H
 
+#include "projections/model.h"
 #include "projections/sql.h"
 
 struct reader;
 
 /* Of the model in `dir`, which exists. */
 MUST_CHECK err_t reader_open(const char *dir, struct reader **ret, struct err_text *et);
+/* Through the model's own connection, for one in memory; not while a batch is open. Closed before
+ * the model. */
+MUST_CHECK err_t reader_of_model(struct model *m, struct reader **ret, struct err_text *et);
 void reader_close(struct reader *r);
 
 /* A parameter of the query: by its place, or by name (without ':'). */

@@ -18,11 +18,15 @@ struct app_limits {
     size_t append_events_max; /* events in one request */
     size_t page_events_max;   /* events in one JSON page */
     size_t page_events_default;
+    size_t query_rows_max, query_bytes_max; /* of the answer to one query of a projection */
+    unsigned query_time_ms;                 /* how long it may run */
 };
 
 struct app {
     struct store *store;
     struct writer *writer;
+    struct workers *workers; /* keep the projections */
+    struct jobs *jobs;       /* read and define them */
     struct live *live;
     struct http *http;
     struct feed feed; /* the writer publishes, the live thread listens */

@@ -3,10 +3,12 @@
 #include "server/api_admin.h"
 #include "server/app.h"
 #include "server/config.h"
+#include "server/jobs.h"
 #include "server/log.h"
 #include "server/maintenance.h"
 #include "server/reply.h"
 #include "server/router.h"
+#include "server/workers.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -18,11 +20,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define EXIT_USAGE        2
-#define EXIT_WRITE_FAILED 70
-#define DRAIN_MS          1500
-#define DESCRIPTORS_MORE  256 /* besides the connections: journal, LMDB, epoll, log */
-#define PAGE_EVENTS       1000
+#define EXIT_USAGE          2
+#define EXIT_WRITE_FAILED   70
+#define DRAIN_MS            1500
+#define DESCRIPTORS_MORE    256 /* besides the connections: journal, LMDB, epoll, log */
+#define PAGE_EVENTS         1000
+#define PROJECTION_JOBS_MAX 1024 /* reads and definitions that wait or run */
 
 static err_t serve(const struct config *c, struct err_text *et);
 static void stop(struct app *app);
@@ -231,6 +234,37 @@ static err_t start_http(const struct config *c, struct app *app, struct err_text
     return http_start(&options, &app->http, et);
 }
 
+static void projection_moved(void *ctx)
+{
+    const struct app *app = ctx;
+    jobs_kick(app->jobs);
+}
+
+static err_t start_projections(const struct config *c, struct app *app, struct err_text *et)
+{
+    const struct jobs_options jobs = {.threads = (unsigned)c->query_threads,
+                                      .jobs_max = PROJECTION_JOBS_MAX};
+    err_t err = jobs_start(&jobs, &app->jobs);
+    if (err != ERR_OK) {
+        return err_set(et, err, "cannot start the threads of queries: %s", err_describe(err));
+    }
+    unsigned half = (unsigned)sysconf(_SC_NPROCESSORS_ONLN) / 2;
+    unsigned threads = half < 1 ? 1 : half > 4 ? 4 : half;
+    const struct workers_options workers = {
+        .store = app->store,
+        .feed = &app->feed,
+        .dir = c->data,
+        .threads = c->projection_threads > 0 ? (unsigned)c->projection_threads : threads,
+        .counts = c->projection_counts,
+        .moved = projection_moved,
+        .ctx = app,
+    };
+    err = workers_start(&workers, &app->workers, et);
+    return err == ERR_OK || et->text[0] != '\0'
+               ? err
+               : err_set(et, err, "cannot start projections: %s", err_describe(err));
+}
+
 static err_t start(const struct config *c, struct app *app, struct err_text *et)
 {
     err_t err = start_store(c, app, et);
@@ -259,7 +293,8 @@ static err_t start(const struct config *c, struct app *app, struct err_text *et)
     if (err != ERR_OK) {
         return err_set(et, err, "cannot start the live thread: %s", err_describe(err));
     }
-    return start_http(c, app, et);
+    err = start_projections(c, app, et);
+    return err == ERR_OK ? start_http(c, app, et) : err;
 }
 
 /* A line for people; as JSON where the log is. */
@@ -295,6 +330,9 @@ static err_t serve(const struct config *c, struct err_text *et)
         .append_events_max = c->append_events_max,
         .page_events_max = c->page_events_max,
         .page_events_default = c->page_events_max < PAGE_EVENTS ? c->page_events_max : PAGE_EVENTS,
+        .query_rows_max = c->query_rows_max,
+        .query_bytes_max = c->query_bytes_max,
+        .query_time_ms = (unsigned)c->query_time_ms,
     };
     app.started_us = clock_us(CLOCK_MONOTONIC);
     err_t err = start(c, &app, et);
@@ -327,9 +365,13 @@ static void stop(struct app *app)
          ms++) {
         usleep(1000);
     }
+    jobs_stop(app->jobs);
+    workers_stop(app->workers);
     writer_stop(app->writer);
     http_stop(app->http);
     writer_free(app->writer);
+    jobs_free(app->jobs);
+    workers_free(app->workers);
     live_free(app->live);
     reply_init(NULL);
     if (app->store != NULL) {

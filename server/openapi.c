@@ -25,8 +25,9 @@ struct parameter {
         IN_PATH,
         IN_EVENTS,
         IN_LISTS,
-        IN_EVENT
-    } where; /* path, or query of a read of events, of a listing, of one event */
+        IN_EVENT,
+        IN_PROJECTIONS
+    } where; /* path, or query of a read of events, of a listing, of one event, of a projection */
     const char *schema, *description;
 };
 
@@ -38,6 +39,8 @@ static const struct parameter parameters[] = {
     {"revision", IN_PATH, "{\"type\":\"integer\",\"minimum\":1}", "Place in the stream, from 1."},
     {"position", IN_PATH, "{\"type\":\"integer\",\"minimum\":1}",
      "Place in the global log, from 1."},
+    {"name", IN_PATH, "{\"type\":\"string\",\"minLength\":1,\"maxLength\":64}",
+     "Name of the projection: letters, digits, `_`, `-` and `.`; `$counts` is built in."},
     {"after", IN_EVENTS, "{\"type\":[\"integer\",\"string\"],\"default\":0}",
      "Forward: only events after this revision or position; `end`: only what comes from now on."},
     {"before", IN_EVENTS, "{\"type\":\"integer\",\"minimum\":1}",
@@ -75,6 +78,23 @@ static const struct parameter parameters[] = {
     {"prefix", IN_LISTS, "{\"type\":\"string\"}", "Only names that start with this."},
     {"system", IN_LISTS, "{\"type\":\"boolean\",\"default\":false}",
      "Include names of the system, which start with `$`."},
+    {"on_error", IN_PROJECTIONS, "{\"enum\":[\"stop\",\"set_aside\"],\"default\":\"stop\"}",
+     "What is done about an event that a handler fails on: stop there, faulted, or write it down "
+     "and "
+     "go on."},
+    {"attempts", IN_PROJECTIONS,
+     "{\"type\":\"integer\",\"minimum\":1,\"maximum\":100,\"default\":1}",
+     "How often an event is tried before that."},
+    {"dry_run", IN_PROJECTIONS, "{\"type\":\"boolean\",\"default\":false}",
+     "Only show what the script would do with the first events; nothing is kept."},
+    {"limit", IN_PROJECTIONS, "{\"type\":\"integer\",\"minimum\":1}",
+     "Of a dry run: so many events (1000 without it). Of errors: at most so many rows (100)."},
+    {"min_position", IN_PROJECTIONS, "{\"type\":\"integer\",\"minimum\":0}",
+     "Answer from a model that has reached this position, else 503 `not-caught-up`."},
+    {"wait", IN_PROJECTIONS, "{\"type\":\"string\",\"pattern\":\"^[0-9]+(ms|s|m)$\"}",
+     "How long to wait for that, or for a projection that is being built (at most 60 s)."},
+    {"after", IN_PROJECTIONS, "{\"type\":\"integer\",\"minimum\":0,\"default\":0}",
+     "Only errors of events after this position: the `next` of the page before."},
 };
 
 #define PARAMETERS (sizeof parameters / sizeof *parameters)
@@ -150,6 +170,24 @@ static const ProtobufCMessageDescriptor *const messages[] = {
     NULL,
 };
 
+/* Bodies that are no message. */
+static const struct {
+    enum http_method method;
+    const char *path, *content;
+} bodies[] = {
+    {HTTP_PUT, "/v1/projections/{name}",
+     "{\"application/sql\":{\"schema\":{\"type\":\"string\",\"description\":\"CREATE TABLE, INDEX "
+     "and "
+     "VIEW, then blocks: `-- @on EventType[, ...]` or `-- @on *`, each with the statements to run "
+     "for such an event. Parameters: :stream :entity :category :type :revision :position :time "
+     ":occurred_at :id :data :metadata. `-- @category order` keeps to streams of a category.\"}}}"},
+    {HTTP_POST, "/v1/projections/{name}/query",
+     "{\"application/"
+     "json\":{\"schema\":{\"type\":\"object\",\"required\":[\"sql\"],\"properties\":{"
+     "\"sql\":{\"type\":\"string\"},\"params\":{\"type\":[\"array\",\"object\"]}},"
+     "\"additionalProperties\":false}}}"},
+};
+
 static pthread_once_t document_once = PTHREAD_ONCE_INIT;
 static struct buf document;
 
@@ -213,6 +251,21 @@ static void make_document(void)
 
 /* ---- paths ---- */
 
+static void put_body(struct buf *b, const struct route *route)
+{
+    if (route->request[0] != '\0') {
+        buf_put_string(b, ",\"requestBody\":{\"required\":true,\"content\":");
+        put_content(b, route->request);
+        buf_put_byte(b, '}');
+    }
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        if (bodies[i].method == route->method && strcmp(bodies[i].path, route->path) == 0) {
+            buf_put_format(b, ",\"requestBody\":{\"required\":true,\"content\":%s}",
+                           bodies[i].content);
+        }
+    }
+}
+
 static const char *method_key(enum http_method method)
 {
     static const char *const keys[] = {
@@ -250,18 +303,14 @@ static void put_operation(struct buf *b, const struct route *route)
     buf_put_string(b, ",\"parameters\":[");
     put_parameters(b, route);
     buf_put_byte(b, ']');
-    if (route->request[0] != '\0') {
-        buf_put_string(b, ",\"requestBody\":{\"required\":true,\"content\":");
-        put_content(b, route->request);
-        buf_put_byte(b, '}');
-    }
+    put_body(b, route);
     buf_put_string(b, ",\"responses\":{");
     put_responses(b, route);
     buf_put_string(b, "}}");
 }
 
 /* Components of parameters are named by where and name. */
-static const char *const where_names[] = {"path", "events", "lists", "event"};
+static const char *const where_names[] = {"path", "events", "lists", "event", "projections"};
 
 static void put_parameter_ref(struct buf *b, struct bytes name, int where, bool *first)
 {
@@ -281,9 +330,11 @@ static void put_parameters(struct buf *b, const struct route *route)
     for (const char *p = strchr(route->path, '{'); p != NULL; p = strchr(p + 1, '{')) {
         put_parameter_ref(b, bytes_of(p + 1, strcspn(p + 1, "}")), IN_PATH, &first);
     }
-    int where = strcmp(route->response, "EventPage") == 0 ? IN_EVENTS
-                : strcmp(route->response, "Event") == 0   ? IN_EVENT
-                                                          : IN_LISTS;
+    bool projection = strncmp(route->path, "/v1/projections", 15) == 0;
+    int where = projection                                  ? IN_PROJECTIONS
+                : strcmp(route->response, "EventPage") == 0 ? IN_EVENTS
+                : strcmp(route->response, "Event") == 0     ? IN_EVENT
+                                                            : IN_LISTS;
     for (const char *p = route->parameters; *p != '\0';) {
         size_t n = strcspn(p, " ");
         put_parameter_ref(b, bytes_of(p, n), where, &first);
