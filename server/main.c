@@ -277,6 +277,7 @@ static err_t start(const struct config *c, struct app *app, struct err_text *et)
         .queue_commands_max = c->queue_commands_max,
         .queue_bytes_max = c->queue_bytes_max,
         .apply_interval_ms = (unsigned)c->apply_interval_ms,
+        .reclaim_interval_s = (unsigned)c->reclaim_interval_s,
         .failed = write_failed,
     };
     err = writer_start(&writer, &app->writer);

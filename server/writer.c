@@ -13,70 +13,30 @@
  * The applier's thread moves the tail into LMDB: when APPLY_BYTES have been committed since it last
  * looked, when the oldest event that waits has waited for apply_interval_ms, or when the tail is
  * full and the writer waits for room. It also has the next journal segment ready before it is
- * needed.
+ * needed, and reclaims (reclaim.h) while there is nothing to apply.
  *
  * One mutex guards everything below `mutex`; neither thread holds it while it commits, applies or
  * resumes. Signals are sent only where somebody sleeps. Failures: after an I/O error of a commit
  * nothing may be written any more: `failed` is set, what is queued is handed back undecided, and
  * the application is told to stop the process. */
-#include "server/writer.h"
+#include "server/writer_int.h"
 
 #include "server/feed.h"
 #include "server/http.h"
-#include "server/log.h"
 #include "storage/base/check.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
-#define GROUP_COMMANDS_MAX 1024
 /* The same as the store's, so that a call is one group and is decided as a whole. */
 #define GROUP_BYTES_MAX  (4u << 20)
 #define GROUP_EVENTS_MAX 16384
 #define APPLY_BYTES      (1u << 20)
-#define RETRY_MS         1000
-#define US_PER_SECOND    1000000
 /* Where commits take longer than this, on average, no loop is held up by one. */
 #define TURN_COMMIT_US_MAX 500
 #define AVERAGE_OVER       8
 
-struct writer {
-    struct writer_options options;
-    pthread_t writer_thread;
-    pthread_t applier_thread;
-
-    pthread_mutex_t mutex;
-    pthread_cond_t work;  /* the writer sleeps on it */
-    pthread_cond_t apply; /* the applier sleeps on it */
-    pthread_cond_t room;  /* the writer waits on it while the tail is full */
-    struct writer_job *head, *tail;
-    size_t queue_commands, queue_bytes;
-    bool writer_sleeps;
-    bool committing;  /* somebody has the group below */
-    bool stopping;    /* no more submits */
-    bool writer_done; /* the applier is to apply what is left and end */
-    _Atomic bool failed;
-    bool disk_full;
-    int64_t unapplied_since_us; /* monotonic; 0: nothing waits to be applied */
-    size_t unapplied_bytes;     /* committed since the applier was last woken for them */
-    bool apply_wanted, flush_wanted;
-    uint64_t apply_steps;
-    uint64_t groups, commands;
-
-    /* Of the thread that has set `committing`: the group that is being committed. */
-    int64_t commit_us; /* how long that takes, a moving average */
-    size_t n;
-    size_t bytes;
-    struct command *group[GROUP_COMMANDS_MAX];
-    struct writer_job *jobs[GROUP_COMMANDS_MAX];
-    struct http_request *requests[GROUP_COMMANDS_MAX];
-};
-
 static void *run_writer(void *ctx);
-static void *run_applier(void *ctx);
 static err_t start_threads(struct writer *w);
 static void init_conditions(struct writer *w);
 static err_t submit(struct writer *w, struct writer_job *job, bool in_turn);
@@ -90,13 +50,6 @@ static err_t commit(struct writer *w);
 static err_t wait_for_room(struct writer *w);
 static void complete_group(struct writer *w, err_t err);
 static void count_group(struct writer *w);
-static void fail(struct writer *w, err_t err);
-static bool wait_to_apply(struct writer *w, bool *ret_flush);
-static err_t apply(struct writer *w, bool flush);
-static err_t apply_rest(struct writer *w);
-static void note_rest(struct writer *w);
-static bool pause_after(struct writer *w, err_t err);
-static int64_t clock_us(clockid_t clock);
 
 err_t writer_start(const struct writer_options *options, struct writer **ret)
 {
@@ -107,8 +60,9 @@ err_t writer_start(const struct writer_options *options, struct writer **ret)
     w->options = *options;
     init_conditions(w);
     /* What recovery left in the tail is applied like anything else. */
-    w->unapplied_since_us = clock_us(CLOCK_MONOTONIC);
+    w->unapplied_since_us = writer_clock_us(CLOCK_MONOTONIC);
     w->apply_wanted = true;
+    reclaim_init(&w->reclaim, options->store, options->reclaim_interval_s);
     err_t err = start_threads(w);
     if (err != ERR_OK) {
         free(w);
@@ -241,7 +195,7 @@ static void init_conditions(struct writer *w)
 
 static err_t start_threads(struct writer *w)
 {
-    if (pthread_create(&w->applier_thread, NULL, run_applier, w) != 0) {
+    if (pthread_create(&w->applier_thread, NULL, writer_run_applier, w) != 0) {
         return ERR_MEMORY;
     }
     if (pthread_create(&w->writer_thread, NULL, run_writer, w) == 0) {
@@ -292,7 +246,7 @@ static void take_group(struct writer *w)
     w->n = 0;
     w->bytes = 0;
     size_t events = 0;
-    while (w->head != NULL && w->n < GROUP_COMMANDS_MAX) {
+    while (w->head != NULL && w->n < WRITER_GROUP_COMMANDS_MAX) {
         struct writer_job *job = w->head;
         size_t bytes = command_bytes(job->command);
         events += command_events(job->command);
@@ -324,7 +278,7 @@ static void commit_group(struct writer *w)
     if (err == ERR_OK) {
         count_group(w);
     } else if (err != ERR_DISK_FULL) {
-        fail(w, err);
+        writer_fail(w, err);
     }
     complete_group(w, err);
     end_commit(w);
@@ -340,7 +294,7 @@ static void commit_in_turn(struct writer *w)
         if (err == ERR_OK) {
             count_group(w);
         } else {
-            fail(w, err);
+            writer_fail(w, err);
         }
         complete_group(w, err);
     }
@@ -374,9 +328,9 @@ static void end_commit(struct writer *w)
 
 static err_t commit(struct writer *w)
 {
-    int64_t before_us = clock_us(CLOCK_MONOTONIC);
-    err_t err = store_commit(w->options.store, w->group, w->n, clock_us(CLOCK_REALTIME));
-    int64_t took_us = clock_us(CLOCK_MONOTONIC) - before_us;
+    int64_t before_us = writer_clock_us(CLOCK_MONOTONIC);
+    err_t err = store_commit(w->options.store, w->group, w->n, writer_clock_us(CLOCK_REALTIME));
+    int64_t took_us = writer_clock_us(CLOCK_MONOTONIC) - before_us;
     w->commit_us += (took_us - w->commit_us) / AVERAGE_OVER;
     return err;
 }
@@ -427,7 +381,7 @@ static void count_group(struct writer *w)
     w->commands += w->n;
     w->unapplied_bytes += w->bytes;
     if (w->unapplied_since_us == 0) {
-        w->unapplied_since_us = clock_us(CLOCK_MONOTONIC);
+        w->unapplied_since_us = writer_clock_us(CLOCK_MONOTONIC);
         wake = true;
     }
     if (w->unapplied_bytes >= APPLY_BYTES) {
@@ -442,7 +396,7 @@ static void count_group(struct writer *w)
 }
 
 /* Either thread; only the first failure is told. */
-static void fail(struct writer *w, err_t err)
+void writer_fail(struct writer *w, err_t err)
 {
     pthread_mutex_lock(&w->mutex);
     bool first = !w->failed;
@@ -455,126 +409,9 @@ static void fail(struct writer *w, err_t err)
     }
 }
 
-/* ---- the applier's thread ---- */
-
-static void *run_applier(void *ctx)
-{
-    struct writer *w = ctx;
-    bool last = false;
-    while (!last) {
-        bool flush;
-        last = wait_to_apply(w, &flush);
-        err_t err = w->failed ? ERR_OK : last ? apply_rest(w) : apply(w, flush);
-        if (err != ERR_OK) {
-            last = !pause_after(w, err) || last;
-        }
-    }
-    return NULL;
-}
-
-/* Sleeps until there is something to do. True when this is the last time. */
-static bool wait_to_apply(struct writer *w, bool *ret_flush)
-{
-    bool due = false;
-    pthread_mutex_lock(&w->mutex);
-    while (!w->apply_wanted && !w->flush_wanted && !w->writer_done && !w->failed && !due) {
-        if (w->unapplied_since_us == 0) {
-            pthread_cond_wait(&w->apply, &w->mutex);
-            continue;
-        }
-        int64_t at_us = w->unapplied_since_us + (int64_t)w->options.apply_interval_ms * 1000;
-        struct timespec at = {at_us / US_PER_SECOND, at_us % US_PER_SECOND * 1000};
-        due = pthread_cond_timedwait(&w->apply, &w->mutex, &at) == ETIMEDOUT;
-    }
-    *ret_flush = due || w->flush_wanted || w->writer_done;
-    w->apply_wanted = false;
-    w->flush_wanted = false;
-    if (*ret_flush) {
-        w->unapplied_since_us = 0;
-    }
-    bool last = w->writer_done || w->failed;
-    pthread_mutex_unlock(&w->mutex);
-    return last;
-}
-
-static err_t apply(struct writer *w, bool flush)
-{
-    bool more = true;
-    while (more) {
-        err_t err = store_apply(w->options.store, flush, &more);
-        if (err != ERR_OK) {
-            return err;
-        }
-        pthread_mutex_lock(&w->mutex);
-        w->apply_steps++;
-        pthread_cond_signal(&w->room);
-        pthread_mutex_unlock(&w->mutex);
-    }
-    note_rest(w);
-    err_t err = store_prepare(w->options.store);
-    if (err == ERR_OK) {
-        pthread_mutex_lock(&w->mutex);
-        w->disk_full = false;
-        pthread_mutex_unlock(&w->mutex);
-    }
-    return err;
-}
-
-/* At the end: a flush may find a generation that was frozen before, and then leaves the newest one
- * alone, so it is asked for until a call applies nothing. */
-static err_t apply_rest(struct writer *w)
-{
-    uint64_t before;
-    err_t err;
-    do {
-        before = store_applied_position(w->options.store);
-        err = apply(w, true);
-    } while (err == ERR_OK && store_applied_position(w->options.store) > before);
-    return err;
-}
-
-/* A flush takes what was frozen when it came; what was committed since, or stood in a group that
- * was open then, has its own interval. */
-static void note_rest(struct writer *w)
-{
-    pthread_mutex_lock(&w->mutex);
-    bool rest = store_applied_position(w->options.store) < store_position(w->options.store);
-    if (rest && w->unapplied_since_us == 0) {
-        w->unapplied_since_us = clock_us(CLOCK_MONOTONIC);
-    }
-    pthread_mutex_unlock(&w->mutex);
-}
-
-/* A full disk is waited out; nothing is lost meanwhile, the journal has it. False when it is time
- * to end. */
-static bool pause_after(struct writer *w, err_t err)
-{
-    if (err != ERR_DISK_FULL) {
-        fail(w, err);
-        return false;
-    }
-    int64_t until_us = clock_us(CLOCK_MONOTONIC) + RETRY_MS * 1000;
-    struct timespec until = {until_us / US_PER_SECOND, until_us % US_PER_SECOND * 1000};
-    pthread_mutex_lock(&w->mutex);
-    if (!w->disk_full) {
-        log_line(LOG_LEVEL_ERROR,
-                 "disk full: writes are refused while less than disk-free-min-bytes is free",
-                 log_number("retry_ms", RETRY_MS));
-    }
-    w->disk_full = true;
-    w->flush_wanted = true;
-    pthread_cond_signal(&w->room);
-    while (!w->writer_done && !w->failed &&
-           pthread_cond_timedwait(&w->apply, &w->mutex, &until) != ETIMEDOUT) {
-    }
-    bool go_on = !w->writer_done && !w->failed;
-    pthread_mutex_unlock(&w->mutex);
-    return go_on;
-}
-
-static int64_t clock_us(clockid_t clock)
+int64_t writer_clock_us(clockid_t clock)
 {
     struct timespec now;
     clock_gettime(clock, &now);
-    return (int64_t)now.tv_sec * US_PER_SECOND + now.tv_nsec / 1000;
+    return (int64_t)now.tv_sec * WRITER_US_PER_SECOND + now.tv_nsec / 1000;
 }

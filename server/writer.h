@@ -19,8 +19,9 @@ struct writer_options {
     struct feed *feed; /* is told the position after each group; may be NULL */
     size_t queue_commands_max;
     size_t queue_bytes_max;
-    unsigned apply_interval_ms; /* how long a committed event may wait in memory before it is
-                                   applied */
+    unsigned apply_interval_ms;  /* how long a committed event may wait in memory before it is
+                                    applied */
+    unsigned reclaim_interval_s; /* between looks for what has expired; 0: never */
     /* Called once, on one of the writer's threads, when a commit or an apply failed beyond repair:
      * the process must stop. */
     void (*failed)(void *ctx, err_t err);

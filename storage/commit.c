@@ -516,6 +516,13 @@ static size_t group_bytes_max(const struct store *s)
     return room < GROUP_BYTES_MAX ? (size_t)room : GROUP_BYTES_MAX;
 }
 
+/* What changes a stream's life is let through where the disk is nearly full: it frees space. So
+ * that it does not fail with others, it is a group of its own. */
+static bool frees_space(const struct command *c)
+{
+    return c->kind != COMMAND_APPEND;
+}
+
 /* How many commands from the first on make one group. */
 static size_t measure_group(struct command **commands, size_t n, size_t bytes_max,
                             size_t *ret_events, size_t *ret_bytes)
@@ -525,7 +532,8 @@ static size_t measure_group(struct command **commands, size_t n, size_t bytes_ma
         const struct command *c = commands[taken];
         size_t more = command_events(c);
         bool fits = bytes + c->bytes <= bytes_max && events + more <= GROUP_EVENTS_MAX;
-        if (taken > 0 && !fits) {
+        bool alike = frees_space(c) == frees_space(commands[0]);
+        if (taken > 0 && !(fits && alike)) {
             break;
         }
         events += more;
@@ -538,9 +546,9 @@ static size_t measure_group(struct command **commands, size_t n, size_t bytes_ma
 }
 
 /* Makes sure of the room; where the disk has none the commands fail and the group is over. */
-static err_t make_room(struct store *s, size_t events, size_t bytes)
+static err_t make_room(struct store *s, bool frees, size_t events, size_t bytes)
 {
-    if (atomic_load(&s->disk_full)) {
+    if (atomic_load(&s->disk_full) && !frees) {
         return ERR_DISK_FULL;
     }
     if (events > TAIL_EVENTS_MAX) {
@@ -556,7 +564,7 @@ err_t store_commit(struct store *s, struct command **commands, size_t n, int64_t
         size_t events, bytes;
         size_t taken =
             measure_group(commands + done, n - done, group_bytes_max(s), &events, &bytes);
-        err_t err = make_room(s, events, bytes);
+        err_t err = make_room(s, frees_space(commands[done]), events, bytes);
         if (err == ERR_FULL && done == 0) {
             return err;
         }

@@ -56,8 +56,8 @@ struct bench_stats {
 
 uint64_t bench_now_ns(void);
 
-/* Opens the connections to "http://host[:port][/prefix]"; raises the limit of open files for them.
- */
+/* Opens the connections to "http://host[:port][/prefix]"; raises the limit of open files for
+ * them. */
 bool bench_load_open(const char *url, size_t connections, struct bench_load **ret);
 void bench_load_close(struct bench_load *load);
 /* How long to go on asking for answers before the thread sleeps; 0 at first. Sleeping costs the

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "storage/store_int.h"
 #include "tests/unit/support.h"
 
 #include <cmocka.h>
@@ -385,6 +386,25 @@ static void test_delete_in_one_group(void **state)
     }
 }
 
+/* A disk that is nearly full refuses events, and lets through what frees space, also in one
+ * call. */
+static void test_delete_on_a_full_disk(void **state)
+{
+    struct fixture *f = *state;
+    put(f, "a-1", 1);
+    atomic_store(&f->store->disk_full, true);
+    struct command *c[] = {test_one("b-1", TEST_ANY, 0, "T", "{}"), test_delete("a-1", false),
+                           test_one("b-1", TEST_ANY, 0, "T", "{}")};
+    test_commit_group(f->store, c, 3, f->now_us);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(command_verdict(c[i]), i == 1 ? VERDICT_COMMITTED : VERDICT_FAILED);
+        command_free(c[i]);
+    }
+    assert_true(info(f, "a-1").deleted);
+    atomic_store(&f->store->disk_full, false);
+    test_verify_clean(f->store, 2);
+}
+
 /* A view shows the state of its own position, whatever was deleted since. */
 static void test_delete_held_view(void **state)
 {
@@ -498,12 +518,12 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_metadata_truncate),    TEST(test_metadata_hidden_once_is_hidden),
-        TEST(test_metadata_verdicts),    TEST(test_metadata_max_age),
-        TEST(test_delete_soft),          TEST(test_delete_tombstone),
-        TEST(test_delete_in_one_group),  TEST(test_delete_held_view),
-        TEST(test_ids_of_hidden_events), TEST(test_redact_event),
-        TEST(test_system_events),
+        TEST(test_metadata_truncate),   TEST(test_metadata_hidden_once_is_hidden),
+        TEST(test_metadata_verdicts),   TEST(test_metadata_max_age),
+        TEST(test_delete_soft),         TEST(test_delete_tombstone),
+        TEST(test_delete_in_one_group), TEST(test_delete_on_a_full_disk),
+        TEST(test_delete_held_view),    TEST(test_ids_of_hidden_events),
+        TEST(test_redact_event),        TEST(test_system_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -193,6 +193,44 @@ static void test_applies_after_the_interval(void **state)
     stop(f);
 }
 
+static bool type_is_listed(struct fixture *f)
+{
+    struct store_view *v;
+    struct store_name_list names;
+    struct store_list_query q = {.kind = STORE_TYPES, .limit = 1};
+    assert_int_equal(store_view_open(f->store, &v), ERR_OK);
+    assert_int_equal(store_list_names(v, &q, &names), ERR_OK);
+    bool listed = names.n > 0;
+    store_name_list_done(&names);
+    store_view_close(v);
+    return listed;
+}
+
+/* What was deleted is reclaimed without anything else happening. */
+static void test_reclaims_after_a_deletion(void **state)
+{
+    struct fixture *f = *state;
+    struct waited w;
+    start(f, 10, 0);
+    struct command *commands[] = {
+        make_command("a", (struct expectation){EXPECT_NO_STREAM, 0}, 1u << 15),
+        test_delete("a", false)};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(submit(f, &w, commands[i]), ERR_OK);
+        wait_decided(&w);
+        assert_int_equal(command_verdict(commands[i]), VERDICT_COMMITTED);
+        command_free(commands[i]);
+    }
+    time_t deadline = time(NULL) + DEADLINE_S;
+    while ((store_applied_position(f->store) < 2 || store_reclaim_is_wanted(f->store)) &&
+           time(NULL) < deadline) {
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+    }
+    assert_false(store_reclaim_is_wanted(f->store));
+    assert_false(type_is_listed(f));
+    stop(f);
+}
+
 /* More than the tail holds goes through, because the applier makes room. */
 static void test_full_tail_waits(void **state)
 {
@@ -416,6 +454,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_many_submitters, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_applies_after_the_interval, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_reclaims_after_a_deletion, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_tail_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_queue_limit_and_stop, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stop_applies_all_generations, set_up, tear_down),

@@ -1,0 +1,48 @@
+/* reclaim: see reclaim.h. */
+#include "server/reclaim.h"
+
+#include <time.h>
+
+#define US_PER_SECOND 1000000
+#define RETRY_US      US_PER_SECOND
+
+static int64_t now_us(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * US_PER_SECOND + now.tv_nsec / 1000;
+}
+
+static int64_t next_interval(const struct reclaim *r)
+{
+    return r->interval_s == 0 ? INT64_MAX
+                              : now_us(CLOCK_MONOTONIC) + (int64_t)r->interval_s * US_PER_SECOND;
+}
+
+void reclaim_init(struct reclaim *r, struct store *s, unsigned interval_s)
+{
+    *r = (struct reclaim){.store = s, .interval_s = interval_s};
+    r->interval_us = next_interval(r);
+}
+
+int64_t reclaim_due_us(const struct reclaim *r)
+{
+    bool wanted = r->under_way || store_reclaim_is_wanted(r->store);
+    return wanted ? r->next_us : r->interval_us;
+}
+
+err_t reclaim_step(struct reclaim *r)
+{
+    err_t err = store_reclaim(r->store, now_us(CLOCK_REALTIME), &r->under_way);
+    r->next_us = 0;
+    if (err == ERR_DISK_FULL) {
+        err = ERR_OK;
+        r->under_way = false;
+    }
+    if (!r->under_way) {
+        /* Done, or waiting for readers or space. */
+        r->interval_us = next_interval(r);
+        r->next_us = now_us(CLOCK_MONOTONIC) + RETRY_US;
+    }
+    return err;
+}
