@@ -13,7 +13,9 @@ import os
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
+import sys
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -22,8 +24,33 @@ SETTLE_S = 60
 BENCH_FLAGS = []  # for every `daybook bench`
 
 
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
 class Failed(Exception):
     """A measurement could not be made; the message says why."""
+
+
+class Rounds:
+    """Values by name, one a round, with their median."""
+
+    def __init__(self):
+        self.values = {}
+
+    def add(self, name, measured):
+        for key in ("per_s", "events_per_s", "mb_per_s", "p50_us", "p99_us"):
+            if key in measured:
+                self.values.setdefault((name, key), []).append(measured[key])
+        say(f"    {name:<12} " + "  ".join(
+            f"{k} {measured[k]:,.0f}" for k in ("per_s", "events_per_s", "p50_us", "p99_us")
+            if k in measured and not (k == "events_per_s" and measured[k] == measured.get("per_s"))))
+
+    def median(self, name, key="per_s"):
+        return statistics.median(self.values[name, key])
+
+    def latency(self, name):
+        return f"p50 {self.median(name, 'p50_us') / 1e3:.2f} ms, p99 {self.median(name, 'p99_us') / 1e3:.2f} ms"
 
 
 def program(name):
@@ -168,6 +195,13 @@ class Daybook(Server):
         return max(sizes["Anonymous"], sizes["Private_Dirty"]) + sizes.get("SwapPss", 0)
 
 
+    def cpu_s(self):
+        """Processor time that the process has used."""
+        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as text:
+            fields = text.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Redis(Server):
     """Redis with a synced append-only file, new each time so that no rewrite of it falls in."""
 
@@ -216,15 +250,50 @@ def has_redis():
     return shutil.which("redis-server") is not None and shutil.which("redis-benchmark") is not None
 
 
-def bench(url, workload, **options):
-    """`daybook bench`: what it says in JSON, with the fields that all our measurements have."""
+def bench_command(url, workload, options):
     command = [program("daybook"), "--url", url, "bench", workload, "--json", *BENCH_FLAGS]
     for name, value in options.items():
         command += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
-    got = run_json(command)
-    return {"per_s": got["requests_per_s"], "events_per_s": got["events_per_s"],
-            "mb_per_s": got["mb_per_s"], "p50_us": got["latency_us"]["p50"],
-            "p99_us": got["latency_us"]["p99"], "events": got["events"]}
+    return command
+
+
+def bench(url, workload, **options):
+    """`daybook bench`: what it says in JSON, with the fields that all our measurements have. The latency of `follow` is that
+    of its deliveries."""
+    got = run_json(bench_command(url, workload, options))
+    latency = got.get("delivery_us", got["latency_us"])
+    return {"per_s": got["requests_per_s"], "events_per_s": got["events_per_s"], "mb_per_s": got["mb_per_s"],
+            "p50_us": latency["p50"], "p99_us": latency["p99"], "events": got["events"]}
+
+
+class Followers:
+    """`daybook bench follow` in a process of its own: so many followers of the whole log, which are there once this was
+    entered. `wait` returns how many events they got together, after each got `events`."""
+
+    def __init__(self, url, count, events):
+        options = {"connections": 0, "followers": count, "events": events}
+        self.process = subprocess.Popen(  # pylint: disable=consider-using-with
+            bench_command(url, "follow", options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        said = self.process.stderr.readline()
+        if "have caught up" not in said:
+            self.__exit__()
+            raise Failed(f"the followers did not come: {said.strip()}")
+        return self
+
+    def wait(self):
+        out, said = self.process.communicate()
+        if self.process.returncode != 0:
+            raise Failed(f"the followers failed: {said.strip()}")
+        return json.loads(out)["events"]
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
 
 
 def synced_writes(folder, size, seconds):

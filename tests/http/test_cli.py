@@ -66,6 +66,10 @@ WRONG_CALLS = [
     (["import", "x", "--batch-events", "0"], "--batch-events must be between 1 and 10000"),
     (["bench", "append", "--condition"],
      "--condition is for append-tagged, with at least as many streams as connections"),
+    (["bench", "follow", "--followers", "0"], "--followers must be 1 to 10000, not 0"),
+    (["bench", "follow", "--feed", "csv"], "--feed must be ndjson or sse, not csv"),
+    (["bench", "follow", "--from", "1"], "--from must be start or end, not 1"),
+    (["bench", "append", "--rate", "1000001"], "--rate must be 0 to 1000000, not 1000001"),
     (["bench", "append-tagged", "--batch", "2"], "append-tagged takes no --batch, --encoding, --expect and --ids"),
     (["reindex"], "reindex works on a data directory, not on a running server"),
 ]
@@ -419,6 +423,31 @@ def test_bench_interrupted(server):
     assert process.returncode == 130 and said.startswith(b"daybook: interrupted"), said
     result = json.loads(out)
     assert result["failed"] == 0 and 0 < result["seconds"] < 600
+
+
+@pytest.mark.parametrize("feed", ["sse", "ndjson"])
+def test_bench_follow(fresh, feed):
+    """From an append's answer to its delivery; many followers that all get all; catching up with what there is."""
+    one = json.loads(daybook("bench", "follow", "--requests", 50, "--feed", feed, "--json", server=fresh).stdout)
+    assert (one["requests"], one["events"], one["failed"], fresh.position()) == (50, 50, 0, 50)
+    assert one["delivery_us"]["max"] >= one["delivery_us"]["p50"]
+    two = daybook("bench", "follow", "--connections", 3, "--followers", 20, "--requests", 50, "--feed", feed, "--json", server=fresh)
+    assert json.loads(two.stdout)["events"] == 50 * 20
+    caught_up = daybook("bench", "follow", "--connections", 0, "--from", "start", "--until-caught-up", "--feed", feed, "--json", server=fresh)
+    assert json.loads(caught_up.stdout)["events"] == 100
+    process = subprocess.Popen([DAYBOOK, "bench", "follow", "--connections", "0", "--followers", "30", "--events", "40", "--feed", feed,
+                                "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"DAYBOOK_URL": fresh.url})
+    assert process.stderr.readline() == b"30 followers have caught up\n"
+    daybook("bench", "append", "--rate", 500, "--requests", 40, "--connections", 2, "--warmup-ms", 0, "--json", server=fresh)
+    out, said = process.communicate(timeout=30 * SLOW)
+    assert process.returncode == 0 and json.loads(out)["events"] == 30 * 40, said
+
+
+def test_bench_rate(fresh):
+    """A rate is kept: not more, and what is late is caught up with."""
+    got = json.loads(daybook("bench", "append", "--rate", 200, "--requests", 100, "--connections", 4, "--warmup-ms", 0, "--json",
+                             server=fresh).stdout)
+    assert got["requests"] == 100 and got["failed"] == 0 and got["seconds"] >= 99 / 200
 
 
 def test_bench_append_tagged(fresh):
