@@ -102,7 +102,10 @@ bool cloudevent_name_is_valid(struct bytes name)
 
 bool cloudevent_integer_is_valid(struct bytes text, int32_t *ret)
 {
-    bool negative = text.n > 0 && text.p[0] == '-';
+    if (text.n == 0) {
+        return false;
+    }
+    bool negative = text.p[0] == '-';
     struct bytes digits = bytes_of(text.p + negative, text.n - negative);
     if (digits.n == 0 || digits.n > 10 || (digits.p[0] == '0' && digits.n > 1)) {
         return false;
@@ -158,6 +161,9 @@ bool cloudevent_media_is_json(struct bytes datacontenttype)
 
 bool cloudevent_media_is_text(struct bytes datacontenttype)
 {
+    if (datacontenttype.n == 0) {
+        return false;
+    }
     struct bytes media = without_parameters(datacontenttype);
     struct bytes rest = bytes_of(datacontenttype.p + media.n, datacontenttype.n - media.n);
     bool is_text = media.n > 5 && strncasecmp((const char *)media.p, "text/", 5) == 0;

@@ -134,11 +134,13 @@ static void header_path_of(const struct draft *d, struct draft_place place, cons
     }
 }
 
-/* The name of an attribute as it came may be long: it is cut between two characters. */
+/* The name of an attribute as it came may be anything: it is shown where it is text, and cut
+ * between two characters where it is long. */
 bool cloudevents_reject(struct cloudevents_input *in, enum problem problem, struct bytes member,
                         const char *why)
 {
     char name[CLOUDEVENT_NAME_MAX + 1];
+    member = bytes_are_utf8(member) ? member : BYTES_NONE;
     size_t n = member.n > CLOUDEVENT_NAME_MAX ? CLOUDEVENT_NAME_MAX : member.n;
     while (n > 0 && n < member.n && (member.p[n] & 0xc0) == 0x80) {
         n--;

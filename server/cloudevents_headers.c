@@ -196,13 +196,16 @@ static err_t send_headers(struct http_request *rq, const struct cloudevent *ce)
         err = arena_copy(http_arena(rq), buf_bytes(&b), &kept);
     }
     buf_done(&b);
+    if (err != ERR_OK) {
+        return err;
+    }
     const char *p = (const char *)kept.p;
-    for (const char *end = p + kept.n; err == ERR_OK && p < end;) {
+    for (const char *end = p + kept.n; p < end;) {
         const char *value = p + strlen(p) + 1;
         http_reply_header(rq, p, value);
         p = value + strlen(value) + 1;
     }
-    return err;
+    return ERR_OK;
 }
 
 err_t cloudevents_put_binary(struct http_request *rq, const struct event *e, struct buf *body,

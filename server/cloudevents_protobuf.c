@@ -78,11 +78,8 @@ static bool set(struct cloudevents_input *in, struct bytes name, enum cloudevent
 {
     char why[CLOUDEVENT_WHY_MAX];
     struct bytes present = text.p == NULL ? BYTES_LITERAL("") : text;
-    if (cloudevent_set(&in->event, name, type, present, why)) {
-        return true;
-    }
-    bool shown = bytes_are_utf8(name);
-    return cloudevents_reject(in, PROBLEM_INVALID_FIELD, shown ? name : BYTES_NONE, why);
+    return cloudevent_set(&in->event, name, type, present, why) ||
+           cloudevents_reject(in, PROBLEM_INVALID_FIELD, name, why);
 }
 
 /* The required attributes are fields: what is absent is empty there. */
@@ -231,8 +228,7 @@ static bool read_attribute(struct cloudevents_input *in,
     case _IO__CLOUDEVENTS__V1__CLOUD_EVENT__CLOUD_EVENT_ATTRIBUTE_VALUE__ATTR__CASE_IS_INT_SIZE:
         break;
     }
-    return cloudevents_reject(in, PROBLEM_INVALID_FIELD, bytes_are_utf8(name) ? name : BYTES_NONE,
-                              "the attribute has no value");
+    return cloudevents_reject(in, PROBLEM_INVALID_FIELD, name, "the attribute has no value");
 }
 
 /* ---- out ---- */

@@ -67,11 +67,13 @@ static bool is_between_tokens(uint8_t c)
 }
 
 /* The source of the token that is being reported: between it and the last one there is only
- * punctuation. */
+ * punctuation. A number at the very end is reported when yajl is told that this is the end, and
+ * then it does not count on from where it was. */
 static struct bytes token(struct reader *r)
 {
     size_t at = r->last_end;
     size_t end = yajl_get_bytes_consumed(r->yajl);
+    end = end > at ? end : r->text.n;
     while (at < end && is_between_tokens(r->text.p[at])) {
         at++;
     }

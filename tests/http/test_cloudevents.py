@@ -387,7 +387,7 @@ def test_bad_attributes(server, name, sent, attribute, value, code):
 
 
 BAD_JSON = [  # body, code, field
-    (b"", "invalid-json", ""), (b"{", "invalid-json", ""), (b"[]", "invalid-field", ""), (b"1", "invalid-field", ""),
+    (b"", "invalid-json", ""), (b"{", "invalid-json", ""), (b'{"x":8', "invalid-json", ""), (b"[]", "invalid-field", ""), (b"1", "invalid-field", ""),
     (json.dumps(REQUIRED).encode() + b" x", "invalid-json", ""), (b"\xff", "invalid-json", ""),
     (b'{"id":1}', "invalid-field", "id"), (b'{"id":true}', "invalid-field", "id"), (b'{"id":{}}', "invalid-field", "id"),
     (b'{"id":"1","id":"2"}', "invalid-field", "id"), (b'{"id":"\\ud800"}', "invalid-json", ""),
