@@ -384,6 +384,7 @@ class Server:
         self.data = str(data) if data else os.path.join(self.home, "data")
         self.flags = [str(f) for f in flags]
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("DAYBOOK_")} | (env or {})
+        self.listen = "127.0.0.1:0"
         self.log_path = os.path.join(self.home, "log")
         self.process = self.port = None
         self.local = threading.local()
@@ -392,7 +393,7 @@ class Server:
     # life
 
     def command(self):
-        return [DAYBOOKD, "--data", self.data, "--listen", "127.0.0.1:0", *self.flags]
+        return [DAYBOOKD, "--data", self.data, "--listen", self.listen, *self.flags]
 
     def start(self, wait=True):
         assert self.process is None
