@@ -129,23 +129,19 @@ def test_new_events_are_in_an_open_range(server, log):
 @pytest.mark.parametrize("accept", FORMATS.values(), ids=FORMATS)
 @pytest.mark.parametrize("of_stream", [False, True], ids=["log", "stream"])
 def test_live_reads_of_a_range(server, log, name, accept, of_stream):
-    """A live read from a time on starts at that time's first event and goes on with what comes; what comes after `until` is not
-    in it, from history or live, while one without it gets everything."""
+    """A live read from a time on starts at that time's first event and goes on with what comes."""
     stream = name("live")
     path = events_path(stream) if of_stream else "/v1/events"
     server.append_ok(stream, event())
     at = server.append_ok(stream, event())["last_position"]
     time = server.get(f"/v1/events/{at}").json["time"]
     with (LiveRead(server.port, path, accept, since=time) as open_end,
-          LiveRead(server.port, path, accept, since=time, until=text(micros(time) + 1)) as closed,
           LiveRead(server.port, path, accept, since=text(micros(time) + 1)) as later):  # fmt: skip
         assert [e["position"] for e in open_end.caught_up()[0]] == [at]
-        assert [e["position"] for e in closed.caught_up()[0]] == [at]
         assert later.caught_up()[0] == []
         new = server.append_ok(stream, [event(), event()])["last_position"]
         for live in (open_end, later):
             assert [e["position"] for e in live.events(2)] == [new - 1, new]
-        assert [kind for kind, _ in closed.ready()] == []
 
 
 def test_a_long_poll_of_a_range(server, name):
@@ -155,8 +151,8 @@ def test_a_long_poll_of_a_range(server, name):
     time = server.append_ok(stream, event()) and server.read_all(events_path(stream))[1]["time"]
     page = server.get(events_path(stream), query={"since": time, "wait": "20s"}).json
     assert [e["revision"] for e in page["events"]] == [2]
-    page = server.get(events_path(stream), query={"until": time, "after": 1, "wait": "50ms"}).json
-    assert page["events"] == []
+    page = server.get(events_path(stream), query={"since": text(micros(time) + 1), "wait": "50ms"}).json
+    assert page["events"] == [] and page["end"]
 
 
 def test_forms_of_a_time(server, log):
