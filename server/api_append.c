@@ -1,5 +1,7 @@
-/* api_append: the routes that write. A handler reads and checks the body, hands the command to the
- * writer and waits; when the writer has decided, the continuation answers. */
+/* api_append: the routes that append, and the way of every write. A handler reads and checks the
+ * body, hands the command to the writer and waits; when the writer has decided, the continuation
+ * answers. */
+#include "server/api_life.h"
 #include "server/cloudevents.h"
 #include "server/codec.h"
 #include "server/etag.h"
@@ -22,15 +24,15 @@
 struct append_request {
     struct writer_job job;
     struct app *app;
-    enum encoding encoding; /* of the answer */
-    bool many;              /* of the command's form and of the answer's */
-    const char *root;       /* what field paths begin with */
-    draft_path_fn *path;    /* how they are made */
-    bool header_expected;   /* the expectation came as a header */
+    enum encoding encoding;   /* of the answer */
+    bool many;                /* of the command's form and of the answer's */
+    const char *root;         /* what field paths begin with */
+    draft_path_fn *path;      /* how they are made */
+    bool header_expected;     /* the expectation came as a header */
+    struct life_request life; /* what it asks for, where it is a change of a stream's life */
     err_t submitted;
 };
 
-static void handle_write(struct http_request *rq, struct app *app, enum draft_body body);
 static bool read_command(struct http_request *rq, struct app *app, enum draft_body body,
                          struct append_request *ar);
 static bool read_body(struct http_request *rq, enum encoding encoding, enum cloudevents_mode mode,
@@ -51,29 +53,28 @@ static void free_request(void *ctx);
 
 void api_append_stream(struct http_request *rq, struct app *app)
 {
-    handle_write(rq, app, DRAFT_APPEND);
+    api_write(rq, app, DRAFT_APPEND);
 }
 
 void api_append_many(struct http_request *rq, struct app *app)
 {
-    handle_write(rq, app, DRAFT_APPEND_MANY);
+    api_write(rq, app, DRAFT_APPEND_MANY);
 }
 
 void api_command(struct http_request *rq, struct app *app)
 {
-    handle_write(rq, app, DRAFT_COMMAND);
+    api_write(rq, app, DRAFT_COMMAND);
 }
 
-static void handle_write(struct http_request *rq, struct app *app, enum draft_body body)
+void api_write(struct http_request *rq, struct app *app, enum draft_body body)
 {
-    static const struct query_parameter none[] = {{NULL, QUERY_FLAG, NULL}};
     struct append_request *ar = arena_alloc(http_arena(rq), sizeof *ar);
     if (ar == NULL) {
         reply_error(rq, ERR_MEMORY, "reading the request");
         return;
     }
     *ar = (struct append_request){.app = app, .job = {.request = rq}};
-    if (!query_read(rq, none) ||
+    if (!life_read_place(rq, body, &ar->life) ||
         !reply_negotiate(rq, OFFER(ENCODING_JSON) | OFFER(ENCODING_PROTOBUF), &ar->encoding) ||
         !read_command(rq, app, body, ar)) {
         return;
@@ -100,7 +101,8 @@ static bool read_command(struct http_request *rq, struct app *app, enum draft_bo
     struct bytes bytes = http_body(rq);
     enum encoding encoding = ENCODING_JSON;
     enum cloudevents_mode mode = CLOUDEVENTS_NONE;
-    if ((body != DRAFT_COMMAND && !cloudevents_mode_of(rq, &mode)) ||
+    bool appends = body == DRAFT_APPEND || body == DRAFT_APPEND_MANY;
+    if ((appends && !cloudevents_mode_of(rq, &mode)) ||
         (mode == CLOUDEVENTS_NONE && !reply_content_type(rq, &encoding))) {
         return false;
     }
@@ -109,8 +111,9 @@ static bool read_command(struct http_request *rq, struct app *app, enum draft_bo
                bytes.n <= SMALL_BODY_BYTES ? DRAFT_CHUNK_BYTES_SMALL : DRAFT_CHUNK_BYTES_LARGE,
                4 * bytes.n + app->limits.append_events_max * 1024 + DRAFT_CHUNK_BYTES_LARGE);
     draft_init(&d, body, &app->limits, &arena);
-    bool ok = read_body(rq, encoding, mode, &d) && complete_draft(rq, &d, &ar->header_expected) &&
-              draft_check(&d) && draft_build(&d, &ar->job.command);
+    bool ok = read_body(rq, encoding, mode, &d) && life_complete(&d, &ar->life) &&
+              complete_draft(rq, &d, &ar->header_expected) && draft_check(&d) &&
+              draft_build(&d, &ar->job.command) && life_keep(&d, http_arena(rq), &ar->life);
     ar->many = d.many;
     ar->root = d.root;
     ar->path = d.path;
@@ -124,6 +127,10 @@ static bool read_command(struct http_request *rq, struct app *app, enum draft_bo
 static bool read_body(struct http_request *rq, enum encoding encoding, enum cloudevents_mode mode,
                       struct draft *d)
 {
+    bool may_be_empty = d->body == DRAFT_DELETE_STREAM || d->body == DRAFT_REDACT;
+    if (may_be_empty && http_body(rq).n == 0) {
+        return true;
+    }
     if (mode != CLOUDEVENTS_NONE) {
         struct bytes stream = d->body == DRAFT_APPEND ? http_path_segment(rq, 2) : BYTES_NONE;
         return cloudevents_read_draft(rq, mode, stream, d);
@@ -146,16 +153,19 @@ static bool complete_draft(struct http_request *rq, struct draft *d, bool *ret_f
     if (!read_expected_header(rq, d, &expected, ret_from_header)) {
         return false;
     }
-    if (d->body != DRAFT_APPEND && *ret_from_header) {
+    bool of_stream =
+        d->body == DRAFT_APPEND || d->body == DRAFT_SET_METADATA || d->body == DRAFT_DELETE_STREAM;
+    if (!of_stream && *ret_from_header) {
         d->root = ""; /* a header is not in the command */
         return draft_reject(d, PROBLEM_INVALID_FIELD, (struct draft_place){-1, -1, -1},
                             "header.If-Match",
-                            "If-Match and If-None-Match are for POST to one stream's events only");
+                            "If-Match and If-None-Match are for POST to one stream's events and "
+                            "for PATCH and DELETE of a stream only");
     }
-    if (d->body != DRAFT_APPEND) {
+    if (d->body == DRAFT_APPEND_MANY || d->body == DRAFT_COMMAND) {
         return true;
     }
-    struct draft_append *append = d->appends.first;
+    struct draft_append *append = d->body == DRAFT_APPEND ? d->appends.first : &d->life.target;
     struct bytes stream = http_path_segment(rq, 2);
     if (append->stream.p != NULL && !bytes_equal(append->stream, stream)) {
         return draft_reject(d, PROBLEM_INVALID_FIELD, place, "stream",
@@ -164,9 +174,8 @@ static bool complete_draft(struct http_request *rq, struct draft *d, bool *ret_f
     append->stream = stream;
     if (*ret_from_header && append->expected_given &&
         !is_same_expectation(append->expected, expected)) {
-        return draft_reject(
-            d, PROBLEM_INVALID_FIELD, place, "expected_revision",
-            "the header (If-Match or If-None-Match) and the body expect different things");
+        return draft_reject(d, PROBLEM_INVALID_FIELD, place, "expected_revision",
+                            "the header (If-Match or If-None-Match) and expected_revision differ");
     }
     if (*ret_from_header) {
         append->expected = expected;
@@ -237,6 +246,9 @@ static void answer(struct http_request *rq, void *ctx)
 static void answer_verdict(struct http_request *rq, struct append_request *ar)
 {
     const struct command *c = ar->job.command;
+    if (command_kind(c) != COMMAND_APPEND && life_answer(rq, ar->app, c, ar->encoding, &ar->life)) {
+        return;
+    }
     switch (command_verdict(c)) {
     case VERDICT_COMMITTED:
         answer_result(rq, ar, 201);
@@ -264,9 +276,9 @@ static void answer_verdict(struct http_request *rq, struct append_request *ar)
     case VERDICT_FAILED:
         answer_failure(rq, command_error(c));
         return;
-    case VERDICT_STREAM_NOT_FOUND: /* of other commands than appends */
+    case VERDICT_STREAM_NOT_FOUND:
     case VERDICT_EVENT_NOT_FOUND:
-    case VERDICT_INVALID_TRUNCATION:
+    case VERDICT_INVALID_TRUNCATION: /* life_answer has these */
     case VERDICT_NONE:
         break;
     }

@@ -1,5 +1,5 @@
-/* api_event: single events, by position and by revision. They never change, so that caches may keep
- * them. */
+/* api_event: single events, by position and by revision. But for redaction they never change, so
+ * that caches may keep them. */
 #include "server/cloudevents.h"
 #include "server/codec.h"
 #include "server/etag.h"
@@ -84,7 +84,7 @@ static void handle_event(struct http_request *rq, struct app *app, const struct 
     if (!answer.binary && !reply_negotiate(rq, offered, &answer.encoding)) {
         return;
     }
-    err_t err = store_view_open(app->store, &v);
+    err_t err = app_view_open(app->store, &v);
     if (err != ERR_OK) {
         reply_error(rq, err, "reading an event");
         return;
@@ -106,29 +106,26 @@ static void handle_event(struct http_request *rq, struct app *app, const struct 
     store_view_close(v);
 }
 
+/* `record` is `e` as it is stored. */
 static err_t put_event(struct http_request *rq, const struct store_record *record,
-                       const struct answer *answer, struct buf *body, const char **ret_type)
+                       const struct event *e, const struct answer *answer, struct buf *body,
+                       const char **ret_type)
 {
-    struct event e;
-    if (answer->encoding == ENCODING_PROTOBUF && !answer->binary) {
+    if (answer->binary) {
+        return cloudevents_put_binary(rq, e, body, ret_type);
+    }
+    if (answer->encoding == ENCODING_PROTOBUF) {
         codec_put_event(body, record);
         return buf_status(body);
     }
-    err_t err = store_record_decode(record, &e);
-    if (err != ERR_OK) {
-        return err;
-    }
-    if (answer->binary) {
-        return cloudevents_put_binary(rq, &e, body, ret_type);
-    }
     if (answer->encoding == ENCODING_JSON) {
-        json_put_event(body, &e);
+        json_put_event(body, e);
         return buf_status(body);
     }
     struct arena scratch;
     arena_init(&scratch, CLOUDEVENTS_CHUNK_BYTES, CLOUDEVENTS_SCRATCH_BYTES);
-    err = answer->encoding == ENCODING_CE_JSON ? cloudevents_put_json(body, &scratch, &e)
-                                               : cloudevents_put_protobuf(body, &scratch, &e);
+    err_t err = answer->encoding == ENCODING_CE_JSON ? cloudevents_put_json(body, &scratch, e)
+                                                     : cloudevents_put_protobuf(body, &scratch, e);
     arena_done(&scratch);
     return err;
 }
@@ -137,18 +134,27 @@ static void answer_event(struct http_request *rq, const struct store_record *rec
                          const struct answer *answer, uint64_t number)
 {
     struct buf body;
+    struct event e;
     const char *binary_type = NULL;
     buf_init(&body, EVENT_ANSWER_BYTES_MAX);
-    err_t err = put_event(rq, record, answer, &body, &binary_type);
+    err_t err = store_record_decode(record, &e);
+    if (err == ERR_OK) {
+        err = put_event(rq, record, &e, answer, &body, &binary_type);
+    }
     if (err != ERR_OK) {
         buf_done(&body);
         answer_failure(rq, answer, err);
         return;
     }
-    etag_set(rq, number);
     http_reply_header(rq, "Vary", "Accept");
-    http_reply_header(rq, "Cache-Control", "public, max-age=31536000, immutable");
-    if (etag_is_known(rq, number)) {
+    if (e.redacted) {
+        /* Not what a client may still have under the event's tag. */
+        http_reply_header(rq, "Cache-Control", "no-cache");
+    } else {
+        etag_set(rq, number);
+        http_reply_header(rq, "Cache-Control", "public, max-age=31536000, immutable");
+    }
+    if (!e.redacted && etag_is_known(rq, number)) {
         buf_done(&body);
         etag_reply_not_modified(rq, answer->position);
     } else if (answer->binary) {
@@ -178,6 +184,8 @@ static void answer_missing(struct http_request *rq, struct store_view *v,
     if (err == ERR_CORRUPT) {
         reply_problem_detail(rq, PROBLEM_DATA_DAMAGED, NULL, "the event at %s %llu is damaged",
                              kind, number);
+    } else if (err == ERR_GONE) {
+        reply_problem(rq, PROBLEM_STREAM_DELETED, &(struct problem_extra){.field = "stream"});
     } else if (err != ERR_NOT_FOUND) {
         reply_error(rq, err, "reading an event");
     } else if (place->stream.n > 0 && store_get_stream(v, place->stream, &info) == ERR_NOT_FOUND) {

@@ -20,6 +20,10 @@ void api_follow(struct http_request *rq, struct app *app, const struct follow *f
         reply_problem(rq, PROBLEM_STREAM_NOT_FOUND, &(struct problem_extra){.field = "stream"});
         return;
     }
+    if (err == ERR_GONE) {
+        reply_problem(rq, PROBLEM_STREAM_DELETED, &(struct problem_extra){.field = "stream"});
+        return;
+    }
     if (err == ERR_OK && http_method(rq) == HTTP_HEAD) {
         reply_stream(rq, own.encoding, position, no_more, NULL, NULL);
         return;
@@ -58,7 +62,7 @@ static bool read_last_event_id(struct http_request *rq, struct follow *f)
 static err_t find_start(struct app *app, struct follow *f, uint64_t *ret_position)
 {
     struct store_view *v;
-    err_t err = store_view_open(app->store, &v);
+    err_t err = app_view_open(app->store, &v);
     if (err != ERR_OK) {
         return err;
     }
@@ -69,6 +73,7 @@ static err_t find_start(struct app *app, struct follow *f, uint64_t *ret_positio
         err = store_get_stream(v, f->query.stream, &info);
         err = err == ERR_OK && info.deleted ? ERR_GONE : err;
         head = info.head_revision;
+        err = err == ERR_OK && info.deleted ? ERR_GONE : err;
     }
     f->query.from = f->after_end ? head : f->query.from;
     store_view_close(v);

@@ -259,7 +259,7 @@ static err_t read_first(struct reader *r, const struct read_options *o, uint64_t
 {
     struct store_view *v;
     struct store_read *read;
-    err_t err = store_view_open(r->app->store, &v);
+    err_t err = app_view_open(r->app->store, &v);
     if (err != ERR_OK) {
         return err;
     }
@@ -352,6 +352,8 @@ static void answer_error(struct http_request *rq, struct reader *r, err_t err)
     buf_done(&r->out);
     if (err == ERR_NOT_FOUND) {
         reply_problem(rq, PROBLEM_STREAM_NOT_FOUND, &(struct problem_extra){.field = "stream"});
+    } else if (err == ERR_GONE) {
+        reply_problem(rq, PROBLEM_STREAM_DELETED, &(struct problem_extra){.field = "stream"});
     } else if (err == ERR_CORRUPT) {
         reply_problem_detail(rq, PROBLEM_DATA_DAMAGED, NULL,
                              "the event at position %llu is damaged",
@@ -450,7 +452,7 @@ static err_t read_more(struct reader *r)
 {
     struct store_view *v;
     struct store_read *read;
-    err_t err = store_view_open(r->app->store, &v);
+    err_t err = app_view_open(r->app->store, &v);
     if (err != ERR_OK) {
         return err;
     }

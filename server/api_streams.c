@@ -1,4 +1,5 @@
 /* api_streams: the directory: streams, one stream, categories, event types. */
+#include "server/api_life.h"
 #include "server/codec.h"
 #include "server/etag.h"
 #include "server/json.h"
@@ -21,6 +22,9 @@ static void handle_names(struct http_request *rq, struct app *app, enum store_na
                          const char *key);
 static err_t list_category(struct store_view *v, const struct list_options *o,
                            struct store_name_list *ret);
+static void answer_stream(struct http_request *rq, const struct store_stream_info *info,
+                          enum encoding encoding, uint64_t position, bool conditional,
+                          struct buf *body);
 static void answer_list(struct http_request *rq, struct buf *body, enum encoding encoding,
                         uint64_t position);
 
@@ -43,43 +47,60 @@ void api_stream_info(struct http_request *rq, struct app *app)
 {
     static const struct query_parameter none[] = {{NULL, QUERY_FLAG, NULL}};
     enum encoding encoding;
-    struct store_view *v;
     struct bytes stream;
-    if (!query_stream(rq, &stream) || !query_read(rq, none) ||
-        !reply_negotiate(rq, OFFER(ENCODING_JSON) | OFFER(ENCODING_PROTOBUF), &encoding)) {
-        return;
+    if (query_stream(rq, &stream) && query_read(rq, none) &&
+        reply_negotiate(rq, OFFER(ENCODING_JSON) | OFFER(ENCODING_PROTOBUF), &encoding)) {
+        api_reply_stream(rq, app, stream, encoding, true);
     }
-    err_t err = store_view_open(app->store, &v);
+}
+
+void api_reply_stream(struct http_request *rq, struct app *app, struct bytes stream,
+                      enum encoding encoding, bool conditional)
+{
+    struct store_view *v;
+    struct store_stream_info info;
+    struct buf body;
+    err_t err = app_view_open(app->store, &v);
     if (err != ERR_OK) {
         reply_error(rq, err, "reading a stream's state");
         return;
     }
-    struct store_stream_info info;
     uint64_t position = store_view_position(v);
+    buf_init(&body, LIST_BYTES_MAX);
     err = store_get_stream(v, stream, &info);
+    if (err == ERR_OK && encoding == ENCODING_PROTOBUF) {
+        codec_put_stream_info(&body, stream, &info);
+    } else if (err == ERR_OK) {
+        json_put_stream_info(&body, stream, &info);
+    }
     store_view_close(v);
+    if (err == ERR_OK) {
+        answer_stream(rq, &info, encoding, position, conditional, &body);
+        return;
+    }
+    buf_done(&body);
     if (err == ERR_NOT_FOUND) {
         reply_problem(rq, PROBLEM_STREAM_NOT_FOUND, &(struct problem_extra){.field = "stream"});
-        return;
-    }
-    if (err != ERR_OK) {
+    } else {
         reply_error(rq, err, "reading a stream's state");
-        return;
     }
-    etag_set(rq, info.head_revision);
+}
+
+/* The tag is the head revision, so that it can be given back as If-Match. It says nothing of
+ * metadata, age and deletion: where a stream has any of these, a client's copy may be old though
+ * its tag is the same. */
+static void answer_stream(struct http_request *rq, const struct store_stream_info *info,
+                          enum encoding encoding, uint64_t position, bool conditional,
+                          struct buf *body)
+{
+    etag_set(rq, info->head_revision);
     http_reply_header(rq, "Vary", "Accept");
-    if (etag_is_known(rq, info.head_revision)) {
+    if (conditional && !info->changed && etag_is_known(rq, info->head_revision)) {
+        buf_done(body);
         etag_reply_not_modified(rq, position);
         return;
     }
-    struct buf body;
-    buf_init(&body, LIST_BYTES_MAX);
-    if (encoding == ENCODING_PROTOBUF) {
-        codec_put_stream_info(&body, stream, &info);
-    } else {
-        json_put_stream_info(&body, stream, &info);
-    }
-    answer_list(rq, &body, encoding, position);
+    answer_list(rq, body, encoding, position);
 }
 
 static bool read_list_options(struct http_request *rq, struct app *app, bool of_streams,
@@ -117,7 +138,7 @@ static void handle_names(struct http_request *rq, struct app *app, enum store_na
     if (!read_list_options(rq, app, key == NULL, &o, &encoding)) {
         return;
     }
-    err_t err = store_view_open(app->store, &v);
+    err_t err = app_view_open(app->store, &v);
     if (err != ERR_OK) {
         reply_error(rq, err, "listing names");
         return;
@@ -164,7 +185,7 @@ static err_t list_category(struct store_view *v, const struct list_options *o,
     bool named_so = bytes_compare(o->after, o->category) < 0 &&
                     bytes_have_prefix(o->category, o->prefix) &&
                     (o->system || !event_name_is_system(o->category)) &&
-                    store_get_stream(v, o->category, &info) == ERR_OK;
+                    store_get_stream(v, o->category, &info) == ERR_OK && !info.deleted;
     if (bytes_have_prefix(o->prefix, prefix)) {
         prefix = o->prefix;
     } else if (!bytes_have_prefix(prefix, o->prefix)) {

@@ -36,4 +36,8 @@ struct app {
     _Atomic bool stopping;
 };
 
+/* A view of the store at this moment: what has become too old for its stream by now (max_age_s) is
+ * hidden. As store_view_open otherwise. */
+MUST_CHECK err_t app_view_open(struct store *store, struct store_view **ret);
+
 #endif

@@ -1,8 +1,8 @@
 /* codec: protobuf bodies to drafts, and answers to protobuf. codec.c is the only file in here that
- * knows the generated code of daybook.v1's writes. */
-#include "server/codec.h"
+ * knows the generated code of daybook.v1's writes, but for codec_life.c, which has those of a
+ * stream's life. */
+#include "server/codec_int.h"
 
-#include "daybook/v1/commands.pb-c.h"
 #include "daybook/v1/streams.pb-c.h"
 #include "server/protobuf_memory.h"
 
@@ -25,6 +25,9 @@ bool codec_read_draft(struct bytes body, struct draft *d)
         [DRAFT_APPEND] = &daybook__v1__append__descriptor,
         [DRAFT_APPEND_MANY] = &daybook__v1__append_many__descriptor,
         [DRAFT_COMMAND] = &daybook__v1__command__descriptor,
+        [DRAFT_SET_METADATA] = &daybook__v1__set_metadata__descriptor,
+        [DRAFT_DELETE_STREAM] = &daybook__v1__delete_stream__descriptor,
+        [DRAFT_REDACT] = &daybook__v1__redact__descriptor,
     };
     struct protobuf_memory memory;
     const ProtobufCMessageDescriptor *descriptor = descriptors[d->body];
@@ -46,13 +49,19 @@ bool codec_read_draft(struct bytes body, struct draft *d)
         return read_many(d, (const Daybook__V1__AppendMany *)message);
     case DRAFT_COMMAND:
         return read_command(d, (const Daybook__V1__Command *)message);
+    case DRAFT_SET_METADATA:
+        return codec_read_metadata(d, (const Daybook__V1__SetMetadata *)message, "");
+    case DRAFT_DELETE_STREAM:
+        return codec_read_delete(d, (const Daybook__V1__DeleteStream *)message, "");
+    case DRAFT_REDACT:
+        return codec_read_redact(d, (const Daybook__V1__Redact *)message, "");
     }
     return false;
 }
 
 /* ---- reading ---- */
 
-static struct bytes string_bytes(const char *s)
+struct bytes codec_text(const char *s)
 {
     return protobuf_memory_string(s);
 }
@@ -76,14 +85,13 @@ static bool has_unknown_in(struct draft *d, const ProtobufCMessage *message,
     return true;
 }
 
-static bool has_unknown_fields(struct draft *d, const ProtobufCMessage *message,
-                               struct draft_place place)
+bool codec_has_unknown(struct draft *d, const ProtobufCMessage *message, struct draft_place place)
 {
     return has_unknown_in(d, message, place, "");
 }
 
-static bool read_state(struct draft *d, Daybook__V1__StreamState state, struct draft_place place,
-                       struct expectation *ret)
+bool codec_read_state(struct draft *d, Daybook__V1__StreamState state, struct draft_place place,
+                      struct expectation *ret)
 {
     switch (state) {
     case DAYBOOK__V1__STREAM_STATE__STREAM_STATE_ANY:
@@ -110,7 +118,7 @@ static bool read_names(struct draft *d, char **from, size_t n, const struct byte
                             "there is not enough memory for this request");
     }
     for (size_t i = 0; i < n; i++) {
-        names[i] = string_bytes(from[i]);
+        names[i] = codec_text(from[i]);
     }
     *ret = names;
     return true;
@@ -131,15 +139,15 @@ static bool read_event(struct draft *d, const Daybook__V1__NewEvent *message,
                        struct draft_append *append, struct draft_place place)
 {
     struct draft_event *e = draft_add_event(d, append);
-    if (e == NULL || has_unknown_fields(d, &message->base, place)) {
+    if (e == NULL || codec_has_unknown(d, &message->base, place)) {
         return false;
     }
     e->fields.id = data_bytes(message->id);
-    e->fields.type = string_bytes(message->type);
+    e->fields.type = codec_text(message->type);
     e->fields.data = data_bytes(message->data);
-    e->fields.content_type = string_bytes(message->content_type);
+    e->fields.content_type = codec_text(message->content_type);
     e->fields.metadata = data_bytes(message->metadata);
-    e->fields.occurred_at = string_bytes(message->occurred_at);
+    e->fields.occurred_at = codec_text(message->occurred_at);
     e->fields.schema_version = message->schema_version;
     e->data_form = DRAFT_DATA_BINARY;
     return read_tags(d, message, place, &e->fields);
@@ -149,15 +157,15 @@ static bool read_append(struct draft *d, const Daybook__V1__Append *message)
 {
     struct draft_append *append = draft_add_append(d);
     struct draft_place place = {(long)d->appends.n - 1, -1, -1};
-    if (append == NULL || has_unknown_fields(d, &message->base, place)) {
+    if (append == NULL || codec_has_unknown(d, &message->base, place)) {
         return false;
     }
-    append->stream = string_bytes(message->stream);
+    append->stream = codec_text(message->stream);
     append->expected_given = message->expected_case != DAYBOOK__V1__APPEND__EXPECTED__NOT_SET;
     if (message->expected_case == DAYBOOK__V1__APPEND__EXPECTED_EXPECTED_REVISION) {
         append->expected = (struct expectation){EXPECT_REVISION, message->expected_revision};
     } else if (append->expected_given &&
-               !read_state(d, message->expected_state, place, &append->expected)) {
+               !codec_read_state(d, message->expected_state, place, &append->expected)) {
         return false;
     }
     for (size_t i = 0; i < message->n_events; i++) {
@@ -173,17 +181,17 @@ static bool read_check(struct draft *d, const Daybook__V1__Check *message)
 {
     struct draft_append *check = draft_add_check(d);
     struct draft_place place = {-1, (long)d->checks.n - 1, -1};
-    if (check == NULL || has_unknown_fields(d, &message->base, place)) {
+    if (check == NULL || codec_has_unknown(d, &message->base, place)) {
         return false;
     }
-    check->stream = string_bytes(message->stream);
+    check->stream = codec_text(message->stream);
     check->expected_given = message->expected_case != DAYBOOK__V1__CHECK__EXPECTED__NOT_SET;
     if (message->expected_case == DAYBOOK__V1__CHECK__EXPECTED_EXPECTED_REVISION) {
         check->expected = (struct expectation){EXPECT_REVISION, message->expected_revision};
         return true;
     }
     return !check->expected_given ||
-           read_state(d, message->expected_state, place, &check->expected);
+           codec_read_state(d, message->expected_state, place, &check->expected);
 }
 
 static bool read_item(struct draft *d, const Daybook__V1__EventMatch *message)
@@ -221,7 +229,7 @@ static bool read_condition(struct draft *d, const Daybook__V1__Condition *messag
 
 static bool read_many(struct draft *d, const Daybook__V1__AppendMany *message)
 {
-    if (has_unknown_fields(d, &message->base, nowhere)) {
+    if (codec_has_unknown(d, &message->base, nowhere)) {
         return false;
     }
     for (size_t i = 0; i < message->n_appends; i++) {
@@ -239,7 +247,7 @@ static bool read_many(struct draft *d, const Daybook__V1__AppendMany *message)
 
 static bool read_command(struct draft *d, const Daybook__V1__Command *message)
 {
-    if (has_unknown_fields(d, &message->base, nowhere)) {
+    if (codec_has_unknown(d, &message->base, nowhere)) {
         return false;
     }
     switch (message->command_case) {
@@ -250,12 +258,19 @@ static bool read_command(struct draft *d, const Daybook__V1__Command *message)
         d->root = "append_many.";
         d->many = true;
         return read_many(d, message->append_many);
+    case DAYBOOK__V1__COMMAND__COMMAND_SET_METADATA:
+        return codec_read_metadata(d, message->set_metadata, "set_metadata.");
+    case DAYBOOK__V1__COMMAND__COMMAND_DELETE_STREAM:
+        return codec_read_delete(d, message->delete_stream, "delete_stream.");
+    case DAYBOOK__V1__COMMAND__COMMAND_REDACT:
+        return codec_read_redact(d, message->redact, "redact.");
     case DAYBOOK__V1__COMMAND__COMMAND__NOT_SET:
     case _DAYBOOK__V1__COMMAND__COMMAND__CASE_IS_INT_SIZE:
         break;
     }
     return draft_reject(d, PROBLEM_MISSING_FIELD, nowhere, "append",
-                        "append or append_many is required");
+                        "one of append, append_many, set_metadata, delete_stream and redact is "
+                        "required");
 }
 
 /* ---- writing ---- */
@@ -301,8 +316,7 @@ void codec_put_event(struct buf *b, const struct store_record *record)
     buf_put(b, record->body);
 }
 
-/* Packs a message at the end of the buf. */
-static void put_message(struct buf *b, const ProtobufCMessage *message)
+void codec_put_message(struct buf *b, const ProtobufCMessage *message)
 {
     uint8_t *to = buf_reserve(b, protobuf_c_message_get_packed_size(message));
     if (to != NULL) {
@@ -320,12 +334,10 @@ void codec_put_batch_control(struct buf *b, const struct wire_control *control, 
     message.revision = of_stream ? control->revision : 0;
     buf_put_byte(b, TAG_CONTROL);
     buf_put_varint(b, protobuf_c_message_get_packed_size(&message.base));
-    put_message(b, &message.base);
+    codec_put_message(b, &message.base);
 }
 
-/* Names as the generated structs want them; they have no NUL inside. `room` is EVENT_NAME_MAX + 1
- * bytes. */
-static char *terminated(struct bytes name, char *room)
+char *codec_terminated(struct bytes name, char room[EVENT_NAME_MAX + 1])
 {
     size_t n = name.n > EVENT_NAME_MAX ? EVENT_NAME_MAX : name.n;
     if (n > 0) {
@@ -340,7 +352,7 @@ static void fill_result(Daybook__V1__AppendResult *message, const struct command
 {
     const struct append_result *r = command_result(c, append);
     daybook__v1__append_result__init(message);
-    message->stream = terminated(command_append_stream(c, append), room);
+    message->stream = codec_terminated(command_append_stream(c, append), room);
     message->first_revision = r->first_revision;
     message->last_revision = r->last_revision;
     message->first_position = r->first_position;
@@ -353,7 +365,7 @@ void codec_put_append_result(struct buf *b, const struct command *c, size_t appe
     Daybook__V1__AppendResult message;
     char room[EVENT_NAME_MAX + 1];
     fill_result(&message, c, append, room);
-    put_message(b, &message.base);
+    codec_put_message(b, &message.base);
 }
 
 /* Puts one entry of a list whose repeated messages are field 1, so that a long list needs no array
@@ -362,7 +374,7 @@ static void put_entry(struct buf *b, const ProtobufCMessage *message)
 {
     buf_put_byte(b, TAG_ENTRY);
     buf_put_varint(b, protobuf_c_message_get_packed_size(message));
-    put_message(b, message);
+    codec_put_message(b, message);
 }
 
 void codec_put_append_results(struct buf *b, const struct command *c)
@@ -375,24 +387,6 @@ void codec_put_append_results(struct buf *b, const struct command *c)
     }
 }
 
-void codec_put_stream_info(struct buf *b, struct bytes stream, const struct store_stream_info *info)
-{
-    Daybook__V1__StreamInfo message = DAYBOOK__V1__STREAM_INFO__INIT;
-    uint8_t no_metadata[] = "{}";
-    char stream_room[EVENT_NAME_MAX + 1];
-    char category_room[EVENT_NAME_MAX + 1];
-    message.stream = terminated(stream, stream_room);
-    message.category = terminated(event_category(stream), category_room);
-    message.head_revision = info->head_revision;
-    message.first_revision = info->first_revision;
-    message.events = info->events;
-    message.created_position = info->created_position;
-    message.created_time_us = info->created_time_us;
-    message.deleted = info->deleted;
-    message.metadata = (ProtobufCBinaryData){sizeof no_metadata - 1, no_metadata};
-    put_message(b, &message.base);
-}
-
 void codec_put_stream_list(struct buf *b, const struct store_name_list *list, struct bytes after)
 {
     Daybook__V1__StreamSummary summary = DAYBOOK__V1__STREAM_SUMMARY__INIT;
@@ -400,14 +394,14 @@ void codec_put_stream_list(struct buf *b, const struct store_name_list *list, st
     char name_room[EVENT_NAME_MAX + 1];
     char category_room[EVENT_NAME_MAX + 1];
     for (size_t i = 0; i < list->n; i++) {
-        summary.stream = terminated(list->items[i].name, name_room);
-        summary.category = terminated(event_category(list->items[i].name), category_room);
+        summary.stream = codec_terminated(list->items[i].name, name_room);
+        summary.category = codec_terminated(event_category(list->items[i].name), category_room);
         summary.head_revision = list->items[i].events;
         put_entry(b, &summary.base);
     }
-    message.next = terminated(list->n > 0 ? list->items[list->n - 1].name : after, name_room);
+    message.next = codec_terminated(list->n > 0 ? list->items[list->n - 1].name : after, name_room);
     message.end = list->end;
-    put_message(b, &message.base);
+    codec_put_message(b, &message.base);
 }
 
 void codec_put_name_counts(struct buf *b, const struct store_name_list *list, struct bytes after)
@@ -416,11 +410,11 @@ void codec_put_name_counts(struct buf *b, const struct store_name_list *list, st
     Daybook__V1__NameCountList message = DAYBOOK__V1__NAME_COUNT_LIST__INIT;
     char room[EVENT_NAME_MAX + 1];
     for (size_t i = 0; i < list->n; i++) {
-        count.name = terminated(list->items[i].name, room);
+        count.name = codec_terminated(list->items[i].name, room);
         count.events = list->items[i].events;
         put_entry(b, &count.base);
     }
-    message.next = terminated(list->n > 0 ? list->items[list->n - 1].name : after, room);
+    message.next = codec_terminated(list->n > 0 ? list->items[list->n - 1].name : after, room);
     message.end = list->end;
-    put_message(b, &message.base);
+    codec_put_message(b, &message.base);
 }

@@ -1,4 +1,5 @@
-/* codec: protobuf in and out; codec.c is the only file here that knows the generated code.
+/* codec: protobuf in and out; codec.c and codec_life.c are the only files here that know the
+ * generated code.
  *
  * Any thread; nothing is shared. */
 #ifndef DAYBOOK_SERVER_CODEC_H
@@ -23,6 +24,7 @@ void codec_put_event(struct buf *b, const struct store_record *record);
 
 void codec_put_append_result(struct buf *b, const struct command *c, size_t append);
 void codec_put_append_results(struct buf *b, const struct command *c);
+void codec_put_life_result(struct buf *b, const struct life_answer *a);
 void codec_put_stream_info(struct buf *b, struct bytes stream,
                            const struct store_stream_info *info);
 /* `after` is what the page was asked with: the `next` of an empty page. */

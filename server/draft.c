@@ -30,6 +30,21 @@ void draft_init(struct draft *d, enum draft_body body, const struct app_limits *
         .root = "",
         .many = body == DRAFT_APPEND_MANY,
     };
+    switch (body) {
+    case DRAFT_SET_METADATA:
+        draft_begin_life(d, COMMAND_SET_METADATA, "");
+        return;
+    case DRAFT_DELETE_STREAM:
+        draft_begin_life(d, COMMAND_DELETE_STREAM, "");
+        return;
+    case DRAFT_REDACT:
+        draft_begin_life(d, COMMAND_REDACT, "");
+        return;
+    case DRAFT_APPEND:
+    case DRAFT_APPEND_MANY:
+    case DRAFT_COMMAND:
+        return;
+    }
 }
 
 struct draft_append *draft_add_append(struct draft *d)
@@ -147,6 +162,9 @@ void draft_item_path(size_t item, const char *rest, char ret[DRAFT_FIELD_MAX])
 
 bool draft_build(struct draft *d, struct command **ret)
 {
+    if (d->life.kind != COMMAND_APPEND) {
+        return draft_build_life(d, ret);
+    }
     size_t overhead = d->events * COMMAND_EVENT_OVERHEAD + d->checks.n * 1024 +
                       2 * d->condition.n * COMMAND_ITEM_OVERHEAD;
     struct command *c = command_new(2 * d->limits->body_bytes_max + overhead + COMMAND_BASE_BYTES);

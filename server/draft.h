@@ -12,9 +12,17 @@
 
 #define DRAFT_FIELD_MAX  160
 #define DRAFT_DETAIL_MAX 320
+#define DRAFT_AGE_MAX_S  (INT64_MAX / 1000000)
 
 /* Which message the body is. */
-enum draft_body { DRAFT_APPEND, DRAFT_APPEND_MANY, DRAFT_COMMAND };
+enum draft_body {
+    DRAFT_APPEND,
+    DRAFT_APPEND_MANY,
+    DRAFT_COMMAND,
+    DRAFT_SET_METADATA,
+    DRAFT_DELETE_STREAM,
+    DRAFT_REDACT,
+};
 
 /* How the event's data came. */
 enum draft_data {
@@ -60,6 +68,26 @@ struct draft_condition {
     uint64_t after;
 };
 
+/* A write that changes what can be read of one stream. */
+struct draft_life {
+    enum command_kind kind;     /* COMMAND_APPEND: the draft is of appends */
+    struct draft_append target; /* the stream, and what is expected of it; no events */
+    struct life_change change;
+    bool custom_is_json; /* it came inside a JSON body, so it is a valid object already */
+    bool tombstone;
+    uint64_t revision;
+    bool revision_given;
+    struct bytes reason;
+};
+
+/* What became of such a write, for both encodings. */
+struct life_answer {
+    struct bytes stream;
+    uint64_t revision; /* of the event that was redacted, else 0 */
+    bool duplicate;
+    const struct life_result *result;
+};
+
 /* What is wrong with a request. */
 struct draft_rejection {
     enum problem problem;
@@ -80,12 +108,13 @@ struct draft {
     enum draft_body body;
     const struct app_limits *limits;
     struct arena *arena;
-    const char *root;    /* what paths begin with: "", "append.", "append_many." */
+    const char *root;    /* what paths begin with: "", "append.", "append_many.", "redact." */
     draft_path_fn *path; /* NULL: paths are those of our messages */
     bool many;           /* there is a list of appends; else exactly one */
     struct draft_list appends, checks;
     struct draft_condition condition;
     size_t events; /* over all appends */
+    struct draft_life life;
     struct draft_rejection rejection;
 };
 
@@ -117,6 +146,14 @@ bool draft_check(struct draft *d);
 /* The command of a checked draft; events without an id get one. False with the rejection set. The
  * caller frees it. */
 bool draft_build(struct draft *d, struct command **ret);
+
+/* draft_life.c: what draft_check and draft_build are for a change of a stream's life. */
+bool draft_check_life(struct draft *d);
+bool draft_build_life(struct draft *d, struct command **ret);
+/* Makes the draft one of such a kind; paths begin with `root`. */
+void draft_begin_life(struct draft *d, enum command_kind kind, const char *root);
+/* Checks a stream's name and what is expected of it. */
+bool draft_check_target(struct draft *d, const struct draft_append *target);
 
 /* Whether it is a media type: type/subtype with parameters, ASCII, at most EVENT_MEDIA_MAX
  * bytes. */

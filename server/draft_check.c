@@ -25,6 +25,9 @@ static bool check_metadata(struct draft *d, const struct draft_event *e, struct 
 bool draft_check(struct draft *d)
 {
     struct draft_place nowhere = {-1, -1, -1};
+    if (d->life.kind != COMMAND_APPEND) {
+        return draft_check_life(d);
+    }
     if (d->appends.n == 0) {
         return draft_reject(d, PROBLEM_MISSING_FIELD, nowhere, "appends",
                             d->checks.n > 0 || d->condition.given
@@ -140,6 +143,16 @@ static bool check_condition(struct draft *d)
         }
     }
     return true;
+}
+
+bool draft_check_target(struct draft *d, const struct draft_append *target)
+{
+    struct draft_place place = {-1, -1, -1};
+    if (target->stream.p == NULL) {
+        return draft_reject(d, PROBLEM_MISSING_FIELD, place, "stream", "stream is required");
+    }
+    return check_name(d, target->stream, place, "stream") &&
+           check_expectation(d, target->expected, place);
 }
 
 /* Revisions are kept below 2^63 so that every language has a type for them. */

@@ -35,6 +35,10 @@ void json_put_time(struct buf *b, int64_t time_us);
 void json_put_append_result(struct buf *b, const struct command *c, size_t append);
 void json_put_append_results(struct buf *b, const struct command *c);
 
+void json_put_life_result(struct buf *b, const struct life_answer *a);
+
+/* {"max_count","max_age_s","truncate_before","custom"}, each where it is set. */
+void json_put_stream_metadata(struct buf *b, const struct store_stream_info *info);
 void json_put_stream_info(struct buf *b, struct bytes stream, const struct store_stream_info *info);
 /* {"streams":[…],"next","end"}; `after` is what the page was asked with: the `next` of an empty
  * page. */

@@ -2,6 +2,7 @@
 #include "server/json.h"
 
 static void put_member_u64(struct buf *b, const char *key, uint64_t v);
+static void put_member_bool(struct buf *b, const char *key, bool v);
 
 void json_put_append_result(struct buf *b, const struct command *c, size_t append)
 {
@@ -39,8 +40,51 @@ void json_put_stream_info(struct buf *b, struct bytes stream, const struct store
     put_member_u64(b, ",\"created_position\":", info->created_position);
     buf_put_string(b, ",\"created_time\":");
     json_put_time(b, info->created_time_us);
-    buf_put_string(b, info->deleted ? ",\"deleted\":true" : ",\"deleted\":false");
-    buf_put_string(b, ",\"metadata\":{}}");
+    put_member_bool(b, ",\"deleted\":", info->deleted);
+    buf_put_string(b, info->tombstoned ? ",\"tombstoned\":true" : "");
+    buf_put_string(b, ",\"metadata\":");
+    json_put_stream_metadata(b, info);
+    buf_put_byte(b, '}');
+}
+
+void json_put_stream_metadata(struct buf *b, const struct store_stream_info *info)
+{
+    const struct {
+        const char *key;
+        uint64_t value;
+    } limits[] = {{"\"max_count\":", info->max_count},
+                  {"\"max_age_s\":", info->max_age_s},
+                  {"\"truncate_before\":", info->truncate_before}};
+    bool any = false;
+    buf_put_byte(b, '{');
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        if (limits[i].value > 0) {
+            buf_put_string(b, any ? "," : "");
+            put_member_u64(b, limits[i].key, limits[i].value);
+            any = true;
+        }
+    }
+    if (info->custom.n > 0) {
+        buf_put_string(b, any ? ",\"custom\":" : "\"custom\":");
+        buf_put(b, info->custom);
+    }
+    buf_put_byte(b, '}');
+}
+
+void json_put_life_result(struct buf *b, const struct life_answer *a)
+{
+    buf_put_string(b, "{\"stream\":");
+    buf_put_json_string(b, a->stream);
+    if (a->revision > 0) {
+        put_member_u64(b, ",\"revision\":", a->revision);
+    }
+    put_member_u64(b, ",\"position\":", a->result->position);
+    put_member_u64(b, ",\"head_revision\":", a->result->head_revision);
+    put_member_u64(b, ",\"first_revision\":", a->result->first_revision);
+    put_member_bool(b, ",\"deleted\":", a->result->deleted);
+    put_member_bool(b, ",\"tombstoned\":", a->result->tombstoned);
+    put_member_bool(b, ",\"duplicate\":", a->duplicate);
+    buf_put_byte(b, '}');
 }
 
 /* The end of a listing: `next` is the last name of this page. */
@@ -82,4 +126,10 @@ static void put_member_u64(struct buf *b, const char *key, uint64_t v)
 {
     buf_put_string(b, key);
     buf_put_u64(b, v);
+}
+
+static void put_member_bool(struct buf *b, const char *key, bool v)
+{
+    buf_put_string(b, key);
+    buf_put_string(b, v ? "true" : "false");
 }

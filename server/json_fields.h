@@ -16,6 +16,9 @@ enum json_context {
     IN_MANY,
     IN_APPEND,
     IN_CHECK,
+    IN_SET_METADATA,
+    IN_DELETE_STREAM,
+    IN_REDACT,
     IN_EVENT,
     IN_CONDITION,
     IN_QUERY,
@@ -43,6 +46,13 @@ enum json_member {
     MEMBER_OCCURRED_AT,
     MEMBER_SCHEMA_VERSION,
     MEMBER_AFTER,
+    MEMBER_CUSTOM,
+    MEMBER_MAX_COUNT,
+    MEMBER_MAX_AGE_S,
+    MEMBER_TRUNCATE_BEFORE,
+    MEMBER_TOMBSTONE,
+    MEMBER_REVISION,
+    MEMBER_REASON,
 };
 
 #define EXPECTED_WANTED \
@@ -53,7 +63,7 @@ enum json_member {
 struct json_field {
     struct bytes name; /* a literal, so it ends with NUL; NULL ends a table */
     enum json_member member;
-    unsigned kinds; /* beside null, which counts as absent */
+    unsigned kinds; /* beside null, which counts as absent but for limits, which it removes */
     const char *wanted;
     enum json_context opens; /* of MEMBER_OPENS */
 };

@@ -3,6 +3,7 @@
 #define DAYBOOK_SERVER_JSON_INT_H
 
 #include "server/json.h"
+#include "server/json_fields.h"
 
 #include <yajl/yajl_parse.h>
 
@@ -23,6 +24,18 @@ yajl_status json_parse(yajl_handle h, struct bytes text);
 
 /* "unexpected character at byte 17": why json_parse failed. */
 void json_describe_error(yajl_handle h, struct bytes text, char detail[JSON_DETAIL_MAX]);
+
+/* ---- json_life.c ---- */
+
+/* Takes a scalar, null too, for a field of a stream's life; `text` is a number's, a string's, or
+ * "true" or "false". False: it is no number from 1. */
+bool json_take_life(struct draft_life *life, enum json_member member, enum json_kind kind,
+                    struct bytes text);
+#define JSON_LIFE_WANTED "must be an integer from 1, without fraction or exponent"
+/* Takes the object of `custom`; true. */
+bool json_take_custom(struct draft_life *life, struct bytes text);
+/* Begins one of the commands. */
+void json_begin_command(struct draft *d, enum json_context command);
 
 /* ---- json_values.c ---- */
 

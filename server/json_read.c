@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #define LEVELS_MAX     8
+#define COMMANDS       "append, append_many, set_metadata, delete_stream and redact"
 #define SHOWN_NAME_MAX 64
 #define STRINGS_MAX    CONDITION_TYPES_MAX
 
@@ -54,7 +55,7 @@ static bool take_scalar(struct reader *r, const struct json_field *field, enum j
                         struct bytes text);
 static bool open_field(struct reader *r, const struct json_field *field);
 static bool open_element(struct reader *r, enum json_context array);
-static bool open_append(struct reader *r);
+static bool open_object(struct reader *r, enum json_context context);
 static bool take_captured(struct reader *r, enum json_member member, struct bytes text);
 static bool finish_body(struct reader *r);
 static bool push(struct reader *r, enum json_context context);
@@ -168,6 +169,7 @@ static int on_scalar(struct reader *r, enum json_kind kind, struct bytes text)
     }
     bool is_data = field != NULL && field->member == MEMBER_DATA;
     if (kind == KIND_NULL) {
+        (void)json_take_life(&r->draft->life, field->member, kind, text);
         return 1;
     }
     if (is_data) {
@@ -189,8 +191,7 @@ static int on_null(void *ctx)
 
 static int on_boolean(void *ctx, int value)
 {
-    (void)value;
-    return on_scalar(ctx, KIND_BOOLEAN, BYTES_NONE);
+    return on_scalar(ctx, KIND_BOOLEAN, value ? BYTES_LITERAL("true") : BYTES_LITERAL("false"));
 }
 
 static int on_number(void *ctx, const char *p, size_t n)
@@ -265,19 +266,24 @@ static int on_open(struct reader *r, enum json_kind kind)
     if (!accept(r, kind, &field)) {
         return 0;
     }
-    if (field != NULL && (field->member == MEMBER_DATA || field->member == MEMBER_METADATA)) {
+    if (field != NULL && (field->member == MEMBER_DATA || field->member == MEMBER_METADATA ||
+                          field->member == MEMBER_CUSTOM)) {
         enter_capture(r, start);
         return 1;
     }
     if (field != NULL) {
         return open_field(r, field);
     }
-    if (top(r)->context != IN_BODY) {
-        return open_element(r, top(r)->context);
-    }
-    return r->draft->body == DRAFT_COMMAND       ? push(r, IN_COMMAND)
-           : r->draft->body == DRAFT_APPEND_MANY ? push(r, IN_MANY)
-                                                 : open_append(r);
+    static const enum json_context bodies[] = {
+        [DRAFT_APPEND] = IN_APPEND,
+        [DRAFT_APPEND_MANY] = IN_MANY,
+        [DRAFT_COMMAND] = IN_COMMAND,
+        [DRAFT_SET_METADATA] = IN_SET_METADATA,
+        [DRAFT_DELETE_STREAM] = IN_DELETE_STREAM,
+        [DRAFT_REDACT] = IN_REDACT,
+    };
+    return top(r)->context == IN_BODY ? open_object(r, bodies[r->draft->body])
+                                      : open_element(r, top(r)->context);
 }
 
 static int on_open_object(void *ctx)
@@ -418,9 +424,18 @@ static bool take_scalar(struct reader *r, const struct json_field *field, enum j
     case MEMBER_AFTER:
         return json_parse_integer(text, INT64_MAX, &r->draft->condition.after) ||
                reject_here(r, PROBLEM_INVALID_FIELD, FIELD_NAME(field), "must be " POSITION_WANTED);
+    case MEMBER_MAX_COUNT:
+    case MEMBER_MAX_AGE_S:
+    case MEMBER_TRUNCATE_BEFORE:
+    case MEMBER_TOMBSTONE:
+    case MEMBER_REVISION:
+    case MEMBER_REASON:
+        return json_take_life(&r->draft->life, field->member, kind, text) ||
+               reject_here(r, PROBLEM_INVALID_FIELD, FIELD_NAME(field), JSON_LIFE_WANTED);
     case MEMBER_OPENS:
     case MEMBER_DATA:
     case MEMBER_METADATA:
+    case MEMBER_CUSTOM:
         break;
     }
     CHECK(field == NULL);
@@ -434,25 +449,31 @@ static bool open_append(struct reader *r)
     return r->append != NULL && push(r, IN_APPEND);
 }
 
+static bool open_object(struct reader *r, enum json_context context)
+{
+    if (context == IN_APPEND) {
+        return open_append(r);
+    }
+    if (context == IN_SET_METADATA || context == IN_DELETE_STREAM || context == IN_REDACT) {
+        r->append = &r->draft->life.target;
+    }
+    return push(r, context);
+}
+
 /* An array or object of ours begins, as the value of a field … */
 static bool open_field(struct reader *r, const struct json_field *field)
 {
     struct draft *d = r->draft;
     if (top(r)->context == IN_COMMAND) {
         if (d->root[0] != '\0') {
-            return reject_here(r, PROBLEM_INVALID_FIELD, "",
-                               "a command is one of append and append_many, not both");
+            return reject_here(r, PROBLEM_INVALID_FIELD, "", "a command is only one of " COMMANDS);
         }
-        d->many = field->opens == IN_MANY;
-        d->root = d->many ? "append_many." : "append.";
+        json_begin_command(d, field->opens);
     }
     CHECK(field->member == MEMBER_OPENS);
-    if (field->opens == IN_APPEND) {
-        return open_append(r);
-    }
     d->condition.given = d->condition.given || field->opens == IN_CONDITION;
     d->condition.query_given = d->condition.query_given || field->opens == IN_QUERY;
-    return push(r, field->opens);
+    return open_object(r, field->opens);
 }
 
 /* … or as an element of an array. */
@@ -478,6 +499,9 @@ static bool open_element(struct reader *r, enum json_context array)
 
 static bool take_captured(struct reader *r, enum json_member member, struct bytes text)
 {
+    if (member == MEMBER_CUSTOM) {
+        return json_take_custom(&r->draft->life, text);
+    }
     if (member == MEMBER_METADATA) {
         r->event->fields.metadata = text;
         r->event->metadata_is_json = true;
@@ -495,7 +519,7 @@ static bool take_captured(struct reader *r, enum json_member member, struct byte
 static bool finish_body(struct reader *r)
 {
     if (r->draft->body == DRAFT_COMMAND && r->draft->root[0] == '\0') {
-        return reject_here(r, PROBLEM_MISSING_FIELD, "append", "append or append_many is required");
+        return reject_here(r, PROBLEM_MISSING_FIELD, "append", "one of " COMMANDS " is required");
     }
     return true;
 }

@@ -34,7 +34,9 @@ void json_put_event(struct buf *b, const struct event *e)
         return;
     }
     uint8_t *to = put_head(start, e);
-    if (is_json) {
+    if (e->redacted) {
+        to = PUT(to, ",\"data\":null,\"redacted\":true");
+    } else if (is_json) {
         to = PUT(to, ",\"data\":");
         to = put_bytes(to, e->data);
     } else {

@@ -13,6 +13,7 @@
  * rests as long again, while the next events gather. With few followers there is no pause. */
 #include "server/live_int.h"
 
+#include "server/app.h"
 #include "server/log.h"
 #include "storage/base/check.h"
 
@@ -364,7 +365,7 @@ static void end_all(struct live *l)
 err_t live_view(struct live *l, struct store_view **ret)
 {
     if (l->view == NULL) {
-        err_t err = store_view_open(l->options.store, &l->view);
+        err_t err = app_view_open(l->options.store, &l->view);
         if (err != ERR_OK) {
             l->view = NULL;
             return err;

@@ -26,8 +26,10 @@ struct parameter {
         IN_EVENTS,
         IN_LISTS,
         IN_EVENT,
-        IN_PROJECTIONS
-    } where; /* path, or query of a read of events, of a listing, of one event, of a projection */
+        IN_PROJECTIONS,
+        IN_WRITES
+    } where; /* path, or query of a read of events, of a listing, of one event, of a projection, of
+                a write */
     const char *schema, *description;
 };
 
@@ -95,6 +97,10 @@ static const struct parameter parameters[] = {
      "How long to wait for that, or for a projection that is being built (at most 60 s)."},
     {"after", IN_PROJECTIONS, "{\"type\":\"integer\",\"minimum\":0,\"default\":0}",
      "Only errors of events after this position: the `next` of the page before."},
+    {"expected_revision", IN_WRITES, "{\"type\":[\"integer\",\"string\"],\"default\":\"any\"}",
+     "What the stream must be like: its head revision, or `any`, `no_stream`, `stream_exists`."},
+    {"tombstone", IN_WRITES, "{\"type\":\"boolean\",\"default\":false}",
+     "Close the name for ever: nothing can be appended to the stream any more."},
 };
 
 #define PARAMETERS (sizeof parameters / sizeof *parameters)
@@ -113,11 +119,27 @@ static const struct {
      "\"data\":{\"description\":\"Any JSON value, kept byte for byte; where content_type is "
      "JSON.\"},\"data_base64\":{\"type\":\"string\",\"contentEncoding\":\"base64\","
      "\"description\":\"The payload where content_type is not JSON.\"}"},
-    {NULL, "metadata", "\"metadata\":{\"type\":\"object\"}"},
     {NULL, "expected_revision",
      "\"expected_revision\":{\"oneOf\":[{\"type\":\"integer\",\"minimum\":0},{\"enum\":["
      "\"any\",\"no_stream\",\"stream_exists\"]}],\"default\":\"any\"}"},
     {NULL, "expected_state", ""},
+    {"Event", "life", ""},
+    {"Event", "redaction", ""},
+    {"SetMetadata", "max_count", "\"max_count\":{\"type\":[\"integer\",\"null\"],\"minimum\":1}"},
+    {"SetMetadata", "max_age_s", "\"max_age_s\":{\"type\":[\"integer\",\"null\"],\"minimum\":1}"},
+    {"SetMetadata", "truncate_before",
+     "\"truncate_before\":{\"type\":[\"integer\",\"null\"],\"minimum\":1}"},
+    {"SetMetadata", "custom", "\"custom\":{\"type\":[\"object\",\"null\"]}"},
+    {"StreamInfo", "metadata",
+     "\"metadata\":{\"type\":\"object\",\"properties\":{\"max_count\":{\"type\":\"integer\"},\"max_"
+     "age_"
+     "s\":{\"type\":\"integer\"},\"truncate_before\":{\"type\":\"integer\"},\"custom\":{\"type\":"
+     "\"object\"}}}"},
+    {NULL, "metadata", "\"metadata\":{\"type\":\"object\"}"},
+    {"StreamInfo", "max_count", ""},
+    {"StreamInfo", "max_age_s", ""},
+    {"StreamInfo", "truncate_before", ""},
+    {"StreamInfo", "custom", ""},
     {"Violation", "expected",
      "\"expected\":{\"oneOf\":[{\"type\":\"integer\",\"minimum\":0},{\"enum\":[\"any\",\"no_"
      "stream\",\"stream_exists\"]}]}"},
@@ -139,6 +161,9 @@ static const struct {
     {"Condition", ",\"required\":[\"fail_if_events_match\"],\"additionalProperties\":false"},
     {"EventQuery", ",\"required\":[\"items\"],\"additionalProperties\":false"},
     {"EventMatch", ",\"minProperties\":1,\"additionalProperties\":false"},
+    {"SetMetadata", ",\"additionalProperties\":false"},
+    {"DeleteStream", ",\"additionalProperties\":false"},
+    {"Redact", ",\"additionalProperties\":false"},
     {"Command", ",\"minProperties\":1,\"maxProperties\":1,\"additionalProperties\":false"},
 };
 
@@ -158,6 +183,10 @@ static const ProtobufCMessageDescriptor *const messages[] = {
     &daybook__v1__condition_violation__descriptor,
     &daybook__v1__append_result__descriptor,
     &daybook__v1__append_results__descriptor,
+    &daybook__v1__set_metadata__descriptor,
+    &daybook__v1__delete_stream__descriptor,
+    &daybook__v1__redact__descriptor,
+    &daybook__v1__life_result__descriptor,
     &daybook__v1__stream_info__descriptor,
     &daybook__v1__stream_summary__descriptor,
     &daybook__v1__stream_list__descriptor,
@@ -254,7 +283,9 @@ static void make_document(void)
 static void put_body(struct buf *b, const struct route *route)
 {
     if (route->request[0] != '\0') {
-        buf_put_string(b, ",\"requestBody\":{\"required\":true,\"content\":");
+        bool required = strcmp(route->request, "Redact") != 0;
+        buf_put_format(
+            b, ",\"requestBody\":{\"required\":%s,\"content\":", required ? "true" : "false");
         put_content(b, route->request);
         buf_put_byte(b, '}');
     }
@@ -310,7 +341,8 @@ static void put_operation(struct buf *b, const struct route *route)
 }
 
 /* Components of parameters are named by where and name. */
-static const char *const where_names[] = {"path", "events", "lists", "event", "projections"};
+static const char *const where_names[] = {"path",  "events",      "lists",
+                                          "event", "projections", "writes"};
 
 static void put_parameter_ref(struct buf *b, struct bytes name, int where, bool *first)
 {
@@ -331,10 +363,11 @@ static void put_parameters(struct buf *b, const struct route *route)
         put_parameter_ref(b, bytes_of(p + 1, strcspn(p + 1, "}")), IN_PATH, &first);
     }
     bool projection = strncmp(route->path, "/v1/projections", 15) == 0;
-    int where = projection                                  ? IN_PROJECTIONS
-                : strcmp(route->response, "EventPage") == 0 ? IN_EVENTS
-                : strcmp(route->response, "Event") == 0     ? IN_EVENT
-                                                            : IN_LISTS;
+    int where = projection                                   ? IN_PROJECTIONS
+                : strcmp(route->response, "EventPage") == 0  ? IN_EVENTS
+                : strcmp(route->response, "Event") == 0      ? IN_EVENT
+                : strcmp(route->response, "LifeResult") == 0 ? IN_WRITES
+                                                             : IN_LISTS;
     for (const char *p = route->parameters; *p != '\0';) {
         size_t n = strcspn(p, " ");
         put_parameter_ref(b, bytes_of(p, n), where, &first);
@@ -344,16 +377,15 @@ static void put_parameters(struct buf *b, const struct route *route)
 
 static void put_media(struct buf *b, const char *media_type, const char *message)
 {
-    /* "A|B" is one of both. */
-    const char *second = strchr(message, '|');
-    if (second == NULL) {
-        buf_put_format(b, "\"%s\":{\"schema\":{\"$ref\":" SCHEMA("%s") "}}", media_type, message);
-        return;
+    /* "A|B" is one of them. */
+    bool several = strchr(message, '|') != NULL;
+    buf_put_format(b, "\"%s\":{\"schema\":%s", media_type, several ? "{\"oneOf\":[" : "");
+    for (const char *p = message; *p != '\0';) {
+        size_t n = strcspn(p, "|");
+        buf_put_format(b, "%s{\"$ref\":" SCHEMA("%.*s") "}", p == message ? "" : ",", (int)n, p);
+        p += n + (p[n] == '|');
     }
-    buf_put_format(b,
-                   "\"%s\":{\"schema\":{\"oneOf\":[{\"$ref\":" SCHEMA("%.*s") "},{\"$ref\":" SCHEMA(
-                       "%s") "}]}}",
-                   media_type, (int)(second - message), message, second + 1);
+    buf_put_string(b, several ? "]}}" : "}");
 }
 
 /* A message in both encodings. A read is a page in JSON and a stream of events in the others. */
@@ -396,7 +428,8 @@ static void put_response(struct buf *b, const char *status, const char *descript
 
 static void put_responses(struct buf *b, const struct route *route)
 {
-    if (route->request[0] != '\0') {
+    bool makes = route->request[0] != '\0' && strncmp(route->response, "Append", 6) == 0;
+    if (makes) {
         put_response(b, "201", "Done: on disk and visible to every read", route->response);
         buf_put_byte(b, ',');
         put_response(b, "200", "Done before: the same events were sent again", route->response);

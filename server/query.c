@@ -2,6 +2,7 @@
  * default. */
 #include "server/query.h"
 
+#include "server/json_int.h"
 #include "storage/base/timestamp.h"
 
 #include <stdio.h>
@@ -16,6 +17,8 @@ static bool parse_choice(struct bytes value, const char *no, const char *yes, bo
 static bool parse_name(struct bytes value, struct bytes *ret, char detail[QUERY_DETAIL_MAX]);
 static bool add_name(struct query_names *names, struct bytes value, char detail[QUERY_DETAIL_MAX]);
 static bool parse_time(struct bytes value, struct query_time *ret, char detail[QUERY_DETAIL_MAX]);
+static bool parse_expectation(struct bytes value, struct query_expectation *ret,
+                              char detail[QUERY_DETAIL_MAX]);
 static bool reject(struct http_request *rq, struct bytes name, const char *detail);
 
 bool query_read(struct http_request *rq, const struct query_parameter *parameters)
@@ -74,6 +77,8 @@ bool query_parse(enum query_kind kind, struct bytes value, void *ret, char detai
         return parse_time(value, ret, detail);
     case QUERY_WAIT:
         return parse_wait(value, ret, detail);
+    case QUERY_EXPECTATION:
+        return parse_expectation(value, ret, detail);
     }
     return false;
 }
@@ -183,6 +188,17 @@ static bool add_name(struct query_names *names, struct bytes value, char detail[
     }
     names->n++;
     return true;
+}
+
+static bool parse_expectation(struct bytes value, struct query_expectation *ret,
+                              char detail[QUERY_DETAIL_MAX])
+{
+    bool is_number = value.n > 0 && value.p[0] >= '0' && value.p[0] <= '9';
+    ret->given = json_parse_expectation(is_number, value, &ret->value);
+    if (!ret->given) {
+        snprintf(detail, QUERY_DETAIL_MAX, "must be %s", EXPECTED_WANTED);
+    }
+    return ret->given;
 }
 
 /* The name may be anything that a client can percent-encode. */

@@ -20,6 +20,7 @@ enum query_kind {
     QUERY_NAMES,         /* repeatable: struct query_names */
     QUERY_TIME,          /* RFC 3339: struct query_time */
     QUERY_WAIT, /* "500ms", "10s", "1m", at most QUERY_WAIT_MS_MAX: struct query_number of ms */
+    QUERY_EXPECTATION, /* a number, "any", "no_stream", "stream_exists": query_expectation */
 };
 
 struct query_number {
@@ -31,6 +32,11 @@ struct query_number {
 struct query_time {
     bool given;
     int64_t us; /* since 1970 */
+};
+
+struct query_expectation {
+    bool given;
+    struct expectation value;
 };
 
 struct query_names {

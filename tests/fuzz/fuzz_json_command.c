@@ -12,6 +12,7 @@ static const struct app_limits limits = {
 static void check_data(const struct draft *d)
 {
     char detail[JSON_DETAIL_MAX];
+    CHECK(d->life.change.custom.n == 0 || json_check(d->life.change.custom, true, detail));
     for (const struct draft_append *a = d->appends.first; a != NULL; a = a->next) {
         for (const struct draft_event *e = a->first; e != NULL; e = e->next) {
             if (event_content_is_json(e->fields.content_type)) {
@@ -33,11 +34,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct draft d;
     struct command *c;
     arena_init(&arena, 1024, 1u << 22);
-    draft_init(&d, (enum draft_body)(data[0] % 3), &limits, &arena);
+    draft_init(&d, (enum draft_body)(data[0] % 6), &limits, &arena);
     if (json_read_draft(bytes_of(data + 1, size - 1), &d) && draft_check(&d) &&
         draft_build(&d, &c)) {
         check_data(&d);
-        CHECK(command_events(c) == d.events && command_appends(c) == d.appends.n);
+        CHECK(command_kind(c) == d.life.kind && command_appends(c) == d.appends.n);
+        CHECK(d.life.kind != COMMAND_APPEND || command_events(c) == d.events);
         command_free(c);
     } else {
         CHECK(d.rejection.detail[0] != '\0');

@@ -176,6 +176,65 @@ static void test_stream_info(void **state)
             "revision\":1,"
             "\"events\":3,\"created_position\":9,\"created_time\":\"1970-01-01T00:00:00.000000Z\","
             "\"deleted\":false,\"metadata\":{}}");
+    info = (struct store_stream_info){.head_revision = 9,
+                                      .first_revision = 10,
+                                      .deleted = true,
+                                      .tombstoned = true,
+                                      .max_count = 5,
+                                      .max_age_s = 60,
+                                      .truncate_before = 4,
+                                      .custom = BYTES_LITERAL("{ \"a\" :1.0}")};
+    buf_init(&b, 4096);
+    json_put_stream_info(&b, BYTES_LITERAL("s"), &info);
+    assert_buf(&b, "{\"stream\":\"s\",\"category\":\"s\",\"head_revision\":9,\"first_revision\":10,"
+                   "\"events\":0,\"created_position\":0,\"created_time\":"
+                   "\"1970-01-01T00:00:00.000000Z\",\"deleted\":true,\"tombstoned\":true,"
+                   "\"metadata\":{\"max_count\":5,\"max_age_s\":60,\"truncate_before\":4,"
+                   "\"custom\":{ \"a\" :1.0}}}");
+    info = (struct store_stream_info){.custom = BYTES_LITERAL("{}")};
+    buf_init(&b, 4096);
+    json_put_stream_metadata(&b, &info);
+    assert_buf(&b, "{\"custom\":{}}");
+}
+
+/* What was done to a stream; the revision only where an event was redacted. */
+static void test_life_result(void **state)
+{
+    (void)state;
+    struct life_result result = {.position = 7, .head_revision = 3, .first_revision = 4};
+    struct life_answer a = {.stream = BYTES_LITERAL("s"), .result = &result};
+    struct buf b;
+    buf_init(&b, 4096);
+    json_put_life_result(&b, &a);
+    assert_buf(&b, "{\"stream\":\"s\",\"position\":7,\"head_revision\":3,\"first_revision\":4,"
+                   "\"deleted\":false,\"tombstoned\":false,\"duplicate\":false}");
+    result.deleted = result.tombstoned = true;
+    a.duplicate = true;
+    a.revision = 2;
+    buf_init(&b, 4096);
+    json_put_life_result(&b, &a);
+    assert_buf(&b, "{\"stream\":\"s\",\"revision\":2,\"position\":7,\"head_revision\":3,"
+                   "\"first_revision\":4,\"deleted\":true,\"tombstoned\":true,\"duplicate\":true}");
+}
+
+/* A redacted event says so, whatever its data was. */
+static void test_redacted(void **state)
+{
+    (void)state;
+    static const char *const types[] = {"", "image/png"};
+    for (size_t i = 0; i < 2; i++) {
+        struct event e = small_event();
+        struct buf b;
+        e.data = BYTES_NONE;
+        e.content_type = bytes_of_string(types[i]);
+        e.redacted = true;
+        buf_init(&b, 4096);
+        json_put_event(&b, &e);
+        buf_put_byte(&b, '\0');
+        assert_non_null(strstr((const char *)b.p, ",\"data\":null,\"redacted\":true"));
+        assert_null(strstr((const char *)b.p, "data_base64"));
+        buf_done(&b);
+    }
 }
 
 static void test_lists(void **state)
@@ -206,7 +265,8 @@ int main(void)
         cmocka_unit_test(test_binary_data),   cmocka_unit_test(test_lines),
         cmocka_unit_test(test_longest_names), cmocka_unit_test(test_times),
         cmocka_unit_test(test_limit),         cmocka_unit_test(test_stream_info),
-        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_lists),         cmocka_unit_test(test_life_result),
+        cmocka_unit_test(test_redacted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
