@@ -51,11 +51,11 @@ static ProtobufCBinaryData binary(struct daybook_bytes bytes)
             (m)->expected_revision = (expect).revision;                                \
         } else {                                                                       \
             (m)->expected_case = DAYBOOK__V1__##MESSAGE##__EXPECTED_EXPECTED_STATE;    \
-            (m)->expected_state = state_of((expect).kind);                             \
+            (m)->expected_state = daybook_state_of((expect).kind);                     \
         }                                                                              \
     } while (0)
 
-static Daybook__V1__StreamState state_of(enum daybook_expect_kind kind)
+Daybook__V1__StreamState daybook_state_of(enum daybook_expect_kind kind)
 {
     switch (kind) {
     case DAYBOOK_NO_STREAM:

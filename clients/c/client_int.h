@@ -5,6 +5,7 @@
 #include "arena.h"
 #include "buffer.h"
 #include "daybook.h"
+#include "daybook/v1/commands.pb-c.h"
 
 #include <curl/curl.h>
 #include <protobuf-c/protobuf-c.h>
@@ -153,6 +154,10 @@ enum daybook_front daybook_arrival_next(struct daybook_arrival *a, struct dayboo
 bool daybook_arrival_is_ready(const struct daybook_arrival *a);
 /* Of an exchange that is over: whether its last field is cut short. */
 bool daybook_arrival_is_cut(const struct daybook_arrival *a);
+
+/* ---- expectations (batch.c) ---- */
+
+Daybook__V1__StreamState daybook_state_of(enum daybook_expect_kind kind);
 
 /* ---- events (event.c) ---- */
 

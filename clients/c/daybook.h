@@ -35,7 +35,7 @@ enum daybook_result {
     DAYBOOK_ERR_ID_REUSED,         /* an event id was used before, for another event */
     DAYBOOK_ERR_PARTIAL_DUPLICATE, /* some events are there already and some are new */
     DAYBOOK_ERR_NOT_FOUND,         /* no such stream or event */
-    DAYBOOK_ERR_DELETED,           /* the stream was deleted for ever */
+    DAYBOOK_ERR_DELETED,           /* the stream was deleted */
     DAYBOOK_ERR_REJECTED,          /* any other fault that the server finds with the request */
     DAYBOOK_ERR_UNAVAILABLE,       /* overloaded, shutting down or disk full, retries included */
     DAYBOOK_ERR_SERVER,            /* the server failed */
@@ -167,6 +167,7 @@ enum daybook_result daybook_batch_send(struct daybook_batch *batch,
 #endif
 
 #include "daybook_follow.h"
+#include "daybook_life.h"
 #include "daybook_read.h"
 
 #endif

@@ -26,6 +26,7 @@ struct daybook_event {
     const char *const *tags;
     size_t tags_n;
     uint32_t schema_version;
+    bool redacted; /* its data and metadata were wiped */
 };
 
 struct daybook_names {
@@ -75,8 +76,13 @@ struct daybook_stream_info {
     uint64_t events;         /* that can be read */
     uint64_t created_position;
     int64_t created_time_us;
-    bool deleted;
-    struct daybook_bytes metadata; /* a JSON object */
+    bool deleted;                  /* all events were hidden, none was appended since */
+    bool tombstoned;               /* for ever */
+    struct daybook_bytes metadata; /* a JSON object with what follows, where it is set */
+    uint64_t max_count;            /* 0: no limit, as below */
+    uint64_t max_age_s;
+    uint64_t truncate_before;
+    struct daybook_bytes custom; /* a JSON object; empty: none */
 };
 
 struct daybook_stream_summary {

@@ -26,6 +26,7 @@ bool daybook_event_unpack(struct daybook_arena *arena, struct daybook_bytes pack
         .tags = (const char *const *)m->tags,
         .tags_n = m->n_tags,
         .schema_version = m->schema_version,
+        .redacted = m->redacted,
     };
     memcpy(ret->id, m->id.data, sizeof ret->id);
     return true;

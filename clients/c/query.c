@@ -77,7 +77,12 @@ enum daybook_result daybook_get_stream(struct daybook *db, const char *stream,
         .created_position = m->created_position,
         .created_time_us = m->created_time_us,
         .deleted = m->deleted,
+        .tombstoned = m->tombstoned,
         .metadata = {m->metadata.data, m->metadata.len},
+        .max_count = m->max_count,
+        .max_age_s = m->max_age_s,
+        .truncate_before = m->truncate_before,
+        .custom = {m->custom.data, m->custom.len},
     };
     return DAYBOOK_OK;
 }

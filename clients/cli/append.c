@@ -86,20 +86,7 @@ static int check_options(const struct append_options *o, struct daybook_expect *
         cli_hint("usage: daybook append STREAM --type T [--data JSON]");
         return CLI_USAGE;
     }
-    if (o->expect == NULL || strcmp(o->expect, "any") == 0) {
-        ret_expect->kind = DAYBOOK_ANY;
-    } else if (strcmp(o->expect, "no_stream") == 0) {
-        ret_expect->kind = DAYBOOK_NO_STREAM;
-    } else if (strcmp(o->expect, "stream_exists") == 0) {
-        ret_expect->kind = DAYBOOK_STREAM_EXISTS;
-    } else if (cli_parse_number(o->expect, &ret_expect->revision)) {
-        ret_expect->kind = DAYBOOK_REVISION;
-    } else {
-        cli_error("--expect must be any, no_stream, stream_exists or a revision, not %s",
-                  o->expect);
-        return CLI_USAGE;
-    }
-    return CLI_GO_ON;
+    return cli_parse_expect(o->expect, ret_expect);
 }
 
 static int append_all(const struct cli_globals *globals, const char *stream,

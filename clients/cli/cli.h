@@ -31,14 +31,18 @@ typedef int cli_command_fn(int argc, char **argv, const struct cli_globals *glob
 /* The commands, one file each or a small group; the table is in main.c. */
 cli_command_fn cli_append;
 cli_command_fn cli_bench;
+cli_command_fn cli_delete;
 cli_command_fn cli_export;
 cli_command_fn cli_help;
 cli_command_fn cli_import;
 cli_command_fn cli_info;
+cli_command_fn cli_metadata;
 cli_command_fn cli_read;
+cli_command_fn cli_redact;
 cli_command_fn cli_reindex;
 cli_command_fn cli_streams;
 cli_command_fn cli_tail;
+cli_command_fn cli_truncate;
 cli_command_fn cli_verify;
 cli_command_fn cli_version;
 

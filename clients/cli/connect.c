@@ -58,6 +58,32 @@ int cli_fail_event(const struct daybook *db, const char *what)
     return print_problem(p, what, field);
 }
 
+int cli_parse_expect(const char *text, struct daybook_expect *ret)
+{
+    static const struct {
+        const char *name;
+        enum daybook_expect_kind kind;
+    } states[] = {{"any", DAYBOOK_ANY},
+                  {"no_stream", DAYBOOK_NO_STREAM},
+                  {"stream_exists", DAYBOOK_STREAM_EXISTS}};
+    *ret = (struct daybook_expect){.kind = DAYBOOK_ANY};
+    for (size_t i = 0; text != NULL && i < sizeof states / sizeof states[0]; i++) {
+        if (strcmp(text, states[i].name) == 0) {
+            ret->kind = states[i].kind;
+            return CLI_GO_ON;
+        }
+    }
+    if (text == NULL) {
+        return CLI_GO_ON;
+    }
+    ret->kind = DAYBOOK_REVISION;
+    if (cli_parse_number(text, &ret->revision)) {
+        return CLI_GO_ON;
+    }
+    cli_error("--expect must be any, no_stream, stream_exists or a revision, not %s", text);
+    return CLI_USAGE;
+}
+
 static struct daybook_names names(const struct cli_list *list)
 {
     return (struct daybook_names){list->items, list->n};

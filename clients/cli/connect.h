@@ -21,6 +21,10 @@ int cli_fail(const struct daybook *db, const char *what);
  * event, not of the request. */
 int cli_fail_event(const struct daybook *db, const char *what);
 
+/* What --expect asks of a stream; NULL is any. CLI_GO_ON, or CLI_USAGE after it has printed what is
+ * wrong. */
+int cli_parse_expect(const char *text, struct daybook_expect *ret);
+
 /* Events that `read` and `export` are about, as given on the command line. {0} is everything. */
 struct cli_filters {
     uint64_t after, before, limit;

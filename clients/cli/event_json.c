@@ -33,7 +33,7 @@ bool event_json_add_export(struct daybook_buffer *b, const struct daybook_event 
     return add_text(b, "{\"stream\":", event->stream) && add_text(b, ",\"type\":", event->type) &&
            add_text(b, ",\"time\":", event->occurred_at[0] != '\0' ? event->occurred_at : time) &&
            add_data(b, event, true) && add_id(b, event) &&
-           (strcmp(event->content_type, "application/json") == 0 ||
+           (strcmp(event->content_type, "application/json") == 0 || event->redacted ||
             add_text(b, ",\"content_type\":", event->content_type)) &&
            add_optional(b, event);
 }
@@ -74,6 +74,9 @@ static bool has_break(struct daybook_bytes bytes)
 static bool add_data(struct daybook_buffer *b, const struct daybook_event *event, bool exact)
 {
     struct daybook_bytes data = event->data;
+    if (event->redacted) {
+        return daybook_buffer_add_text(b, ",\"data\":null,\"redacted\":true");
+    }
     bool is_json = text_media_is_json(event->content_type);
     if (!is_json || (exact && has_break(data))) {
         return daybook_buffer_add_text(b, ",\"data_base64\":\"") &&

@@ -61,6 +61,9 @@ static bool add_beginning(struct daybook_buffer *part, struct daybook_bytes data
 static bool add_data(struct line *l, const struct daybook_event *e)
 {
     struct daybook_buffer part;
+    if (e->redacted) {
+        return add_text(l, NULL, "<redacted>");
+    }
     daybook_buffer_init(&part, SIZE_MAX);
     bool readable =
         text_media_is_json(e->content_type) || strncmp(e->content_type, "text/", 5) == 0;

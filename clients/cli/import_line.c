@@ -27,7 +27,8 @@ enum field {
     DATA,
     METADATA,
     TAGS,
-    SCHEMA_VERSION,
+    REDACTED,
+    SCHEMA_VERSION, /* from here numbers */
     POSITION,
     REVISION,
     FIELDS
@@ -44,6 +45,7 @@ static const char *const field_names[FIELDS] = {
     [DATA] = "data",
     [METADATA] = "metadata",
     [TAGS] = "tags",
+    [REDACTED] = "redacted",
     [SCHEMA_VERSION] = "schema_version",
     [POSITION] = "position",
     [REVISION] = "revision",
@@ -65,6 +67,7 @@ struct parse {
     const char **tags;
     size_t tags_n;
     uint64_t schema_version;
+    bool redacted;
 };
 
 static const yajl_callbacks callbacks;
@@ -220,6 +223,7 @@ static const char *wanted(enum field field)
     return field <= DATA_BASE64 ? "a string"
            : field == METADATA  ? "an object"
            : field == TAGS      ? "an array of strings"
+           : field == REDACTED  ? "true or false"
                                 : "a whole number";
 }
 
@@ -256,12 +260,15 @@ static int on_null(void *arg)
 static int on_boolean(void *arg, int value)
 {
     struct parse *p = arg;
-    (void)value;
     size_t start = next_token(p);
     if (p->depth != 1) {
         return other_value(p);
     }
     p->value = start;
+    if (p->field == REDACTED) {
+        p->redacted = value != 0;
+        return true;
+    }
     if (p->field != DATA) {
         return wrong_value(p);
     }
@@ -402,7 +409,8 @@ static bool finish(struct parse *p, struct import_event *ret)
     struct daybook_new_event event = {
         .type = p->texts[TYPE],
         .metadata = p->metadata,
-        .content_type = p->texts[CONTENT_TYPE],
+        /* What was wiped is null now, whatever it was. */
+        .content_type = p->redacted ? NULL : p->texts[CONTENT_TYPE],
         .tags = p->tags,
         .tags_n = p->tags_n,
         .occurred_at = p->texts[p->texts[OCCURRED_AT] != NULL ? OCCURRED_AT : TIME],

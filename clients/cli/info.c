@@ -83,8 +83,10 @@ static int info_stream(struct daybook *db, const char *stream, bool json)
          .kind = JSON,
          .text = s.metadata.n > 0 ? s.metadata.p : "{}",
          .text_n = s.metadata.n > 0 ? s.metadata.n : 2},
+        {.name = "tombstoned", .kind = TRUTH, .number = true},
     };
-    return print_members(members, sizeof members / sizeof members[0], json);
+    size_t n = sizeof members / sizeof members[0];
+    return print_members(members, s.tombstoned ? n : n - 1, json);
 }
 
 static int info_server(struct daybook *db, bool json)

@@ -191,6 +191,44 @@ static void check_errors(void)
     CHECK(strcmp(a.stream, "..") == 0);
 }
 
+/* Limits, truncation, redaction and deletion, and that each may be sent again. */
+static void check_life(void)
+{
+    struct daybook_new_event three[] = {event_of("A", "1"), event_of("A", "2"), event_of("A", "3")};
+    struct daybook_expect at = {.kind = DAYBOOK_REVISION, .revision = 3};
+    struct daybook_metadata_change change = {.set_max_count = true, .max_count = 2};
+    struct daybook_metadata_change custom = {.set_custom = true, .custom = {"{ \"a\":1.0}", 10}};
+    struct daybook_metadata_change nothing = {0};
+    struct daybook_changed c;
+    struct daybook_appended a;
+    struct daybook_stream_info info;
+    const struct daybook_event *e = NULL;
+    CHECK(daybook_append(db, "life-1", any, three, 3, &a) == DAYBOOK_OK);
+    CHECK(daybook_set_metadata(db, "life-1", at, &change, &c) == DAYBOOK_OK);
+    CHECK(c.first_revision == 2 && c.head_revision == 3 && strcmp(c.stream, "life-1") == 0);
+    CHECK(daybook_set_metadata(db, "life-1", at, &custom, &c) == DAYBOOK_OK);
+    CHECK(daybook_set_metadata(db, "life-1", at, &nothing, &c) == DAYBOOK_ERR_REJECTED);
+    CHECK(daybook_get_stream(db, "life-1", &info) == DAYBOOK_OK && info.max_count == 2);
+    CHECK(info.custom.n == 10 && memcmp(info.custom.p, custom.custom.p, 10) == 0);
+    CHECK(info.events == 2 && !info.deleted && !info.tombstoned && info.max_age_s == 0);
+    for (int again = 0; again < 2; again++) {
+        CHECK(daybook_redact(db, "life-1", 3, again == 0 ? "asked for" : NULL, &c) == DAYBOOK_OK);
+        CHECK(c.duplicate == (again == 1) || lossy);
+    }
+    CHECK(daybook_get_event(db, "life-1", 3, &e) == DAYBOOK_OK && e->redacted && e->data.n == 0);
+    CHECK(daybook_get_event(db, "life-1", 2, &e) == DAYBOOK_OK && !e->redacted);
+    CHECK(daybook_redact(db, "life-1", 1, NULL, &c) == DAYBOOK_ERR_NOT_FOUND);
+    CHECK(daybook_redact(db, "life-1", 0, NULL, &c) == DAYBOOK_ERR_ARGUMENT);
+    at.revision = 2;
+    CHECK(daybook_delete_stream(db, "life-1", at, false, &c) == DAYBOOK_ERR_CONFLICT);
+    CHECK(daybook_delete_stream(db, "life-1", any, false, &c) == DAYBOOK_OK && c.deleted);
+    CHECK(daybook_get_event(db, "life-1", 3, &e) == DAYBOOK_ERR_DELETED);
+    CHECK(daybook_delete_stream(db, "life-1", any, true, &c) == DAYBOOK_OK && c.tombstoned);
+    CHECK(daybook_append(db, "life-1", any, three, 1, &a) == DAYBOOK_ERR_DELETED);
+    CHECK(daybook_delete_stream(db, "life-none", any, false, &c) == DAYBOOK_ERR_NOT_FOUND);
+    CHECK(daybook_delete_stream(db, "", any, false, &c) == DAYBOOK_ERR_ARGUMENT);
+}
+
 static void check_queries(void)
 {
     struct daybook_stream_info info;
@@ -225,6 +263,7 @@ int main(int argc, char **argv)
     check_batch();
     check_read();
     check_errors();
+    check_life();
     check_queries();
     daybook_close(db);
     (void)puts("ok");

@@ -37,3 +37,17 @@ def test_the_cloudevents_of_the_readme(fresh):
     assert "urn:daybook:problem" not in done.stdout
     assert '"data":"by train"' in done.stdout and "ce-type: ParcelPacked" in done.stdout
     assert fresh.head_revision("parcel-7") == 2
+
+
+def test_the_readmes_deletions(fresh):
+    """Every command of the README's "Deleting things" succeeds, on the demo data."""
+    text = (ROOT / "README.md").read_text()
+    block = re.search(r"## Deleting things.*?```sh\n(.*?)```", text, re.S).group(1)
+    script = block.replace("http://127.0.0.1:7407", fresh.url).replace("build/daybook ", DAYBOOK + " ")
+    environment = {**os.environ, "DAYBOOK_URL": fresh.url}
+    demo = [DAYBOOK, "import", str(ROOT / "scripts/demo.ndjson")]
+    subprocess.run(demo, env=environment, check=True, capture_output=True, timeout=20)
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=25)
+    assert done.returncode == 0 and '"status":4' not in done.stdout, done.stdout + done.stderr
+    assert "the event at revision 2 is redacted\n" in done.stdout and '"max_count":100,' in done.stdout
+    assert done.stdout.endswith('"deleted":true,"tombstoned":true,"metadata":{"max_count":100,"truncate_before":2,"custom":{"owner": "sales"}}}')
