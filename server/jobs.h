@@ -23,8 +23,8 @@ enum job_answer {
 struct job {
     struct http_request *rq;
     struct app *app;
-    /* Whether it may run now: asked again after each jobs_kick; NULL: at once. It must not block.
-     */
+    /* Whether it may run now: asked again after each jobs_kick; NULL: at once. It must not
+     * block. */
     bool (*is_ready)(struct job *job);
     int64_t wait_us; /* how long it may wait for that */
     void (*run)(struct job *job);

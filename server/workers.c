@@ -16,8 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A step ends after so long, so that views are short, projections take turns and orders are heard.
- */
+/* A step ends after so long, so that views are short, projections take turns and orders are
+ * heard. */
 #define STEP_US        INT64_C(50000)
 #define RETRY_US       INT64_C(1000000)
 #define RATE_WINDOW_US INT64_C(1000000)

@@ -75,8 +75,8 @@ struct projection_status {
 };
 /* False: it is deleted. */
 bool workers_get_status(struct workers *w, struct projection *p, struct projection_status *ret);
-/* The source of the version that shall serve, into an empty buf; false: it has none, or is deleted.
- */
+/* The source of the version that shall serve, into an empty buf; false: it has none, or is
+ * deleted. */
 bool workers_get_source(struct workers *w, struct projection *p, struct buf *ret);
 /* The i-th of those there are, in the order of their definition; NULL: no more. */
 struct projection *workers_at(struct workers *w, size_t i);

@@ -1,5 +1,5 @@
-/* workers_state: what is known of projections, their readers, and orders that are no definitions.
- */
+/* workers_state: what is known of projections, their readers, and orders that are no
+ * definitions. */
 #include "server/workers_int.h"
 
 #include <time.h>

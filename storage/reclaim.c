@@ -253,15 +253,11 @@ static err_t step(struct store *s, bool *ret_waits)
     return ERR_OK;
 }
 
-err_t store_reclaim(struct store *s, int64_t now_us, bool *ret_more)
+static err_t reclaim_locked(struct store *s, int64_t now_us, bool *ret_more)
 {
     struct reclaimer *r = s->reclaimer;
     bool waits = false;
     err_t err = ERR_OK;
-    *ret_more = false;
-    if (s->applier.stage != APPLY_IDLE) {
-        return ERR_OK;
-    }
     /* A pass that waits for readers or for the journal does not hold up what is asked for later. */
     bool in_files = r->stage == RECLAIM_SCRUB || r->stage == RECLAIM_PURGE;
     bool later = in_files && store_applied_position(s) > r->applied &&
@@ -273,6 +269,17 @@ err_t store_reclaim(struct store *s, int64_t now_us, bool *ret_more)
         err = step(s, &waits);
     }
     *ret_more = err == ERR_OK && r->under_way && !waits;
+    return err;
+}
+
+err_t store_reclaim(struct store *s, int64_t now_us, bool *ret_more)
+{
+    *ret_more = false;
+    if (s->applier.stage != APPLY_IDLE || pthread_mutex_trylock(&s->reclaiming) != 0) {
+        return ERR_OK;
+    }
+    err_t err = reclaim_locked(s, now_us, ret_more);
+    pthread_mutex_unlock(&s->reclaiming);
     return err;
 }
 

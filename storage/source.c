@@ -59,6 +59,11 @@ uint64_t source_revision(const struct source *s)
                                       : s->spans[s->span].base + s->at + 1;
 }
 
+uint16_t source_print(const struct source *s)
+{
+    return s->span == SOURCE_IN_BLOCK ? s->block.prints[s->at] : s->spans[s->span].prints[s->at];
+}
+
 static uint64_t here(const struct source *s)
 {
     return s->span == SOURCE_IN_BLOCK ? s->block.positions[s->at]

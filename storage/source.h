@@ -37,6 +37,8 @@ MUST_CHECK err_t source_step(struct source *s, bool backward, uint64_t *ret);
 MUST_CHECK err_t source_seek_revision(struct source *s, uint64_t revision, uint64_t *ret);
 /* Of a stream: the revision at the current place. */
 uint64_t source_revision(const struct source *s);
+/* Of a stream: the fingerprint of the id at the current place; 0: reclaim has taken the event. */
+uint16_t source_print(const struct source *s);
 /* Number of positions. */
 uint64_t source_count(const struct source *s);
 

@@ -322,6 +322,7 @@ static void free_store(struct store *s)
         s->journal->methods->close(s->journal);
     }
     kv_close(s->kv);
+    pthread_mutex_destroy(&s->reclaiming);
     if (s->lock_fd >= 0) {
         close(s->lock_fd);
     }
@@ -336,6 +337,7 @@ err_t store_open(const struct store_options *options, struct store **ret, struct
         return ERR_MEMORY;
     }
     s->lock_fd = -1;
+    pthread_mutex_init(&s->reclaiming, NULL);
     s->options = *options;
     s->options.dir = strdup(options->dir);
     if (s->options.dir == NULL) {

@@ -49,6 +49,8 @@ struct store {
     struct committer *committer; /* the writer's */
     struct applier applier;      /* the applier's */
     struct reclaimer *reclaimer; /* the applier's */
+    pthread_mutex_t reclaiming;  /* held for a step of reclaim, and by verify, which compares twice
+                                  */
     uint64_t log_position;       /* the applier's: the last one in LMDB's log */
 
     _Atomic uint64_t applied;      /* log and index rows are in LMDB up to here */

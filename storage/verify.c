@@ -3,9 +3,9 @@
  * First pass, along the log in portions: every record's checksum, gapless positions, and for each
  * name in the portion that its posting list has exactly those positions (for streams: that the
  * revision in the record is the place in the list). Second pass, along the directory: every name's
- * row agrees with its blocks. That the index has nothing which the log lacks follows from the
- * totals of both passes. It works up to the position that was applied when it began, in short read
- * transactions. */
+ * row agrees with its blocks; and along the lives and redactions (verify_life.c). That the index
+ * has nothing which the log lacks follows from the totals of both passes. It works up to the
+ * position that was applied when it began, in short read transactions. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,24 +13,13 @@
 
 #include "storage/base/buf.h"
 #include "storage/record.h"
-#include "storage/source.h"
+#include "storage/verify_int.h"
 
 #define PORTION_EVENTS    65536
 #define PAGE_NAMES        512
 #define FINDINGS_TOLD_MAX 1000
 
-struct verifier {
-    struct store *store;
-    const struct store_verify_options *options;
-    struct store_verify_report *report;
-    uint64_t end; /* the last position to look at */
-    uint64_t in_log[NAME_KINDS], in_index[NAME_KINDS];
-    bool damaged; /* a record could not be read, so the totals say nothing */
-};
-
-static void find(struct verifier *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void find(struct verifier *v, const char *format, ...)
+void verify_find(struct verifier *v, const char *format, ...)
 {
     char text[ERR_TEXT_MAX + 300];
     v->report->findings++;
@@ -64,7 +53,7 @@ static err_t check_event(struct verifier *v, struct store_view *view, uint64_t p
         err = record_decode_stored(position, body, flags, &event);
     }
     if (err == ERR_CORRUPT) {
-        find(v, "position %" PRIu64 ": the record is damaged", position);
+        verify_find(v, "position %" PRIu64 ": the record is damaged", position);
         v->damaged = true;
         return ERR_OK;
     }
@@ -72,7 +61,8 @@ static err_t check_event(struct verifier *v, struct store_view *view, uint64_t p
         return err;
     }
     v->report->events++;
-    return index_add_event(names, &event, event.revision - 1);
+    err = verify_event(v, view, &event, body, flags);
+    return err == ERR_OK ? index_add_event(names, &event, event.revision - 1) : err;
 }
 
 /* The name's list in the store against what the log's portion says: exactly the same positions from
@@ -89,8 +79,9 @@ static err_t compare_list(struct verifier *v, struct store_view *view, const str
     uint32_t n = atomic_load(&list->n);
     v->in_log[list->kind] += n;
     for (uint32_t i = 0; i < n && err == ERR_OK; i++) {
-        bool right = at == list->positions[i] &&
-                     (list->kind != NAME_STREAM || source_revision(&source) == list->base + i + 1);
+        bool right = at == list->positions[i] && (list->kind != NAME_STREAM ||
+                                                  (source_revision(&source) == list->base + i + 1 &&
+                                                   source_print(&source) == list->prints[i]));
         if (!right) {
             err = ERR_CORRUPT;
             break;
@@ -106,8 +97,8 @@ static err_t compare_list(struct verifier *v, struct store_view *view, const str
         err = ERR_CORRUPT;
     }
     if (err == ERR_CORRUPT || err == ERR_NOT_FOUND || err == ERR_END) {
-        find(v, "index of %s \"%.*s\": differs from the log near position %" PRIu64,
-             kind_name(list->kind), BYTES_ARGS(list->name), list->positions[0]);
+        verify_find(v, "index of %s \"%.*s\": differs from the log near position %" PRIu64,
+                    kind_name(list->kind), BYTES_ARGS(list->name), list->positions[0]);
         return ERR_OK;
     }
     return err;
@@ -182,7 +173,8 @@ static err_t check_log(struct verifier *v)
 /* ---- second pass: the directory ---- */
 
 struct name_walk {
-    uint64_t count, last, within; /* positions in the blocks; the last; those up to verifier.end */
+    uint64_t count, first, last; /* positions in the blocks; the ends */
+    uint64_t within;             /* those up to verifier.end */
 };
 
 /* Adds one block; ERR_CORRUPT where it does not continue the one before. */
@@ -193,6 +185,7 @@ static err_t walk_block(const struct verifier *v, const struct posting_block *b,
     if (b->ordinal != ordinal || b->positions[0] <= w->last) {
         return ERR_CORRUPT;
     }
+    w->first = w->count == 0 ? b->positions[0] : w->first;
     w->count += b->n;
     w->last = b->positions[b->n - 1];
     w->within += posting_search(b->positions, b->n, v->end + 1);
@@ -232,16 +225,17 @@ static err_t check_name(struct verifier *v, struct store_view *view, const struc
     struct name_walk walk = {0};
     err_t err = names_decode(row, &kind, &name, &said);
     if (err != ERR_OK) {
-        find(v, "directory: a row is damaged");
+        verify_find(v, "directory: a row is damaged");
         return err == ERR_CORRUPT ? ERR_OK : err;
     }
     err = walk_blocks(v, view, kind, said.id, &walk);
     if (err != ERR_OK && err != ERR_CORRUPT) {
         return err;
     }
-    if (err == ERR_CORRUPT || walk.count != said.count || walk.last != said.last) {
-        find(v, "index of %s \"%.*s\": its blocks do not agree with its row", kind_name(kind),
-             BYTES_ARGS(name));
+    bool same = walk.count == said.count && walk.first == said.first && walk.last == said.last;
+    if (err == ERR_CORRUPT || !same) {
+        verify_find(v, "index of %s \"%.*s\": its blocks do not agree with its row",
+                    kind_name(kind), BYTES_ARGS(name));
     }
     v->in_index[kind] += walk.within;
     v->report->streams +=
@@ -301,9 +295,20 @@ static err_t check_names(struct verifier *v)
     buf_done(&key);
     for (int kind = 0; kind < NAME_KINDS && err == ERR_OK && !v->damaged; kind++) {
         if (v->in_log[kind] != v->in_index[kind]) {
-            find(v, "index by %s: it has %" PRIu64 " entries, the log has %" PRIu64,
-                 kind_name((enum name_kind)kind), v->in_index[kind], v->in_log[kind]);
+            verify_find(v, "index by %s: it has %" PRIu64 " entries, the log has %" PRIu64,
+                        kind_name((enum name_kind)kind), v->in_index[kind], v->in_log[kind]);
         }
+    }
+    return err;
+}
+
+static err_t check_lives(struct verifier *v)
+{
+    struct store_view *view;
+    err_t err = store_view_open(v->store, &view);
+    if (err == ERR_OK) {
+        err = verify_lives(v, view);
+        store_view_close(view);
     }
     return err;
 }
@@ -329,7 +334,7 @@ static err_t check_tail(struct verifier *v)
             v->report->events++;
             v->report->streams += event.revision == 1 && !event_name_is_system(event.stream);
         } else if (err == ERR_CORRUPT) {
-            find(v, "position %" PRIu64 ": the record is damaged", p);
+            verify_find(v, "position %" PRIu64 ": the record is damaged", p);
             err = ERR_OK;
         }
     }
@@ -343,9 +348,14 @@ err_t store_verify(struct store *s, const struct store_verify_options *options,
     *ret = (struct store_verify_report){0};
     struct verifier v = {
         .store = s, .options = options, .report = ret, .end = store_applied_position(s)};
+    pthread_mutex_lock(&s->reclaiming);
     err_t err = check_log(&v);
     if (err == ERR_OK) {
         err = check_names(&v);
     }
+    if (err == ERR_OK) {
+        err = check_lives(&v);
+    }
+    pthread_mutex_unlock(&s->reclaiming);
     return err == ERR_OK ? check_tail(&v) : err;
 }

@@ -142,6 +142,12 @@ static size_t move_last(uint8_t *p, size_t n)
     return n;
 }
 
+static size_t move_first(uint8_t *p, size_t n)
+{
+    bytes_put_u64le(p + 24, bytes_get_u64le(p + 24) + 1);
+    return n;
+}
+
 static size_t change_id(uint8_t *p, size_t n)
 {
     bytes_put_u64le(p, bytes_get_u64le(p) + 32);
@@ -150,7 +156,8 @@ static size_t change_id(uint8_t *p, size_t n)
 
 static void expect_name_findings(enum name_kind kind, const char *name, const char *wanted)
 {
-    static size_t (*const CHANGES[])(uint8_t *, size_t) = {add_one_event, move_last, change_id};
+    static size_t (*const CHANGES[])(uint8_t *, size_t) = {add_one_event, move_last, move_first,
+                                                           change_id};
     uint8_t key[NAME_KEY_BYTES_MAX];
     for (size_t i = 0; i < sizeof CHANGES / sizeof *CHANGES; i++) {
         struct damage d = {.table = KV_NAMES,
@@ -236,6 +243,108 @@ static void test_store_verify_wrong_position_in_a_list(void **state)
     expect_finding(&d, "type \"T1\"");
 }
 
+/* A fingerprint that is not the id's would let a retry be appended twice. */
+static size_t flip_print(uint8_t *p, size_t n)
+{
+    p[2] ^= 1;
+    return n;
+}
+
+static void test_store_verify_wrong_fingerprint(void **state)
+{
+    (void)state;
+    expect_posting_finding(flip_print);
+}
+
+/* ---- lives, redactions and what reclaim leaves ---- */
+
+static void commit_life(struct store *s, struct command *c)
+{
+    assert_int_equal(test_commit(s, c), VERDICT_COMMITTED);
+    command_free(c);
+}
+
+/* Stream s-1 is truncated before 300 and reclaimed, event 340 is redacted, and 341 waits to be. */
+static void make_store_with_lives(struct test_dir *dir)
+{
+    test_dir_make(dir);
+    struct store *s = test_open(dir);
+    struct life_change change = {.set_truncate_before = true, .truncate_before = 300};
+    test_fill(s, EVENTS, 2);
+    commit_life(s, test_metadata("s-1", &change));
+    commit_life(s, test_redact("s-1", 340));
+    test_apply_all(s);
+    test_reclaim_all(s, TEST_TIME_US);
+    commit_life(s, test_redact("s-1", 341));
+    test_apply_all(s);
+    test_verify_clean(s, EVENTS + 3);
+    store_close(s);
+}
+
+/* Damages that store with a row of its own making; NULL value: deletes it. */
+static void expect_life_finding(enum kv_table table, struct bytes key, struct bytes value,
+                                const char *wanted)
+{
+    struct test_dir dir;
+    char path[TEST_PATH_MAX];
+    struct kv *kv;
+    struct kv_txn *txn;
+    bool found;
+    make_store_with_lives(&dir);
+    assert_int_equal(kv_open(test_path(&dir, "store", path), (uint64_t)1 << 28, false, &kv, NULL),
+                     ERR_OK);
+    assert_int_equal(kv_begin(kv, true, &txn), ERR_OK);
+    err_t err = value.n == 0 ? kv_delete(txn, table, key) : kv_put(txn, table, key, value);
+    assert_int_equal(err, ERR_OK);
+    assert_int_equal(kv_commit(txn), ERR_OK);
+    kv_close(kv);
+    struct store_options options = test_options(&dir);
+    options.read_only = true;
+    struct store *s = test_open_with(&options);
+    assert_true(test_verify(s, wanted, &found) > 0);
+    assert_true(found);
+    store_close(s);
+    test_dir_remove(&dir);
+}
+
+static size_t life_row(uint8_t *p, uint64_t position, uint64_t floor)
+{
+    struct life life = {.stream = BYTES_LITERAL("s-1"), .floor = floor, .truncate_before = 300};
+    bytes_put_u64le(p, position);
+    bytes_put_u64le(p + 8, 299);
+    return (size_t)(life_encode(p + 16, &life) - p);
+}
+
+/* A life that is missing, old or other than its event says, and a stub that it does not hide. */
+static void test_store_verify_damaged_life(void **state)
+{
+    (void)state;
+    uint8_t row[100];
+    struct bytes key = BYTES_LITERAL("s-1");
+    expect_life_finding(KV_LIVES, key, BYTES_NONE, "is not in the table");
+    expect_life_finding(KV_LIVES, key, BYTES_NONE, "is gone, but nothing hides it");
+    expect_life_finding(KV_LIVES, key, bytes_of(row, life_row(row, EVENTS, 300)),
+                        "is not in the table");
+    expect_life_finding(KV_LIVES, key, bytes_of(row, life_row(row, EVENTS + 1, 301)),
+                        "is not what an event says");
+    expect_life_finding(KV_LIVES, key, bytes_of(row, life_row(row, EVENTS + 1, 200)),
+                        "is gone, but nothing hides it");
+    expect_life_finding(KV_LIVES, key, bytes_of(row, 7), "is not what an event says");
+}
+
+/* A redaction that was lost before it was done, and one that nothing asked for. */
+static void test_store_verify_damaged_redaction(void **state)
+{
+    (void)state;
+    uint8_t key[8], value[8];
+    bytes_put_u64be(key, 681); /* revision 341 of s-1 */
+    expect_life_finding(KV_REDACTIONS, bytes_of(key, 8), BYTES_NONE, "its redaction is not done");
+    bytes_put_u64be(key, 5);
+    bytes_put_u64le(value, EVENTS + 2);
+    expect_life_finding(KV_REDACTIONS, bytes_of(key, 8), bytes_of(value, 8),
+                        "redaction of position 5: its row has no event");
+}
+
 /* ---- the rest ---- */
 
 static bool stop_at_once(void *ctx, uint64_t done, uint64_t total)
@@ -286,6 +395,9 @@ int main(void)
         cmocka_unit_test(test_store_verify_cut_name),
         cmocka_unit_test(test_store_verify_damaged_postings),
         cmocka_unit_test(test_store_verify_wrong_position_in_a_list),
+        cmocka_unit_test(test_store_verify_wrong_fingerprint),
+        cmocka_unit_test(test_store_verify_damaged_life),
+        cmocka_unit_test(test_store_verify_damaged_redaction),
         cmocka_unit_test(test_store_verify_progress),
         cmocka_unit_test(test_store_verify_clean),
     };
