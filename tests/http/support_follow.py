@@ -34,6 +34,7 @@ class LiveRead:
         lines = [f"GET {target} HTTP/{version}", "Host: test", f"Accept: {accept}"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         self.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        self.path = path
         self.accept, self.raw, self.body, self.whole = accept, b"", b"", False
         self.last_id, self.retry, self.comments = None, None, 0
         self.is_chunked = None
@@ -160,15 +161,15 @@ class LiveRead:
                 raise AssertionError(f"a line that is no field: {line!r}")
         if not data:
             assert comment
-            return "heartbeat", {"position": self.last_id}
+            number = "revision" if "/streams/" in self.path else "position"
+            return "heartbeat", {"position": self.last_id, number: self.last_id}
         one = json.loads("\n".join(data))
         return (name, one) if name != "event" else ("event", without_time([one])[0])
 
-    def ready(self):
-        """What has come and can be had without waiting, as a list."""
-        while select.select([self.socket], [], [], 0)[0]:
-            if not self.receive():
-                break
+    def ready(self, seconds=0):
+        """What has come, after waiting up to so long for the first of it, as a list."""
+        if select.select([self.socket], [], [], seconds)[0]:
+            assert self.receive(), "the answer ended"
         items = []
         while (item := self._next()) is not None:
             items.append(item)
@@ -209,8 +210,8 @@ class LiveRead:
                 found.append(one)
 
     def rest(self):
-        """Everything up to the end of the answer."""
-        items = []
+        """Everything up to the end of the answer. Where that is cut: Cut, and `got` is what came before."""
+        self.got = []
         while (item := self.next()) is not None:
-            items.append(item)
-        return items
+            self.got.append(item)
+        return self.got
