@@ -31,8 +31,8 @@ bool life_keep(struct draft *d, struct arena *arena, struct life_request *life);
 bool life_answer(struct http_request *rq, struct app *app, const struct command *c,
                  enum encoding encoding, const struct life_request *life);
 
-/* api_streams.c: answers what is known of a stream; `conditional`: If-None-Match may make it 304.
- */
+/* api_streams.c: answers what is known of a stream; `conditional`: If-None-Match may make it
+ * 304. */
 void api_reply_stream(struct http_request *rq, struct app *app, struct bytes stream,
                       enum encoding encoding, bool conditional);
 

@@ -27,9 +27,10 @@ struct parameter {
         IN_LISTS,
         IN_EVENT,
         IN_PROJECTIONS,
-        IN_WRITES
-    } where; /* path, or query of a read of events, of a listing, of one event, of a projection, of
-                a write */
+        IN_WRITES,
+        IN_HEADER
+    } where; /* path; query of a read of events, of a listing, of one event, of a projection, of a
+                write; header of a read of events */
     const char *schema, *description;
 };
 
@@ -69,6 +70,8 @@ static const struct parameter parameters[] = {
      "Only events that were committed before this time (RFC 3339), by the server's clock."},
     {"system", IN_EVENTS, "{\"type\":\"boolean\",\"default\":false}",
      "Include events of the system, whose stream or type starts with `$`."},
+    {"Last-Event-ID", IN_HEADER, "{\"type\":\"integer\",\"minimum\":0}",
+     "Of server-sent events: only those after this revision or position; wins over `after`."},
     {"cloudevents", IN_EVENT, "{\"enum\":[\"binary\"]}",
      "The event as a CloudEvent in binary mode: attributes as ce- headers, data as the body. "
      "Accept chooses the other modes."},
@@ -341,8 +344,8 @@ static void put_operation(struct buf *b, const struct route *route)
 }
 
 /* Components of parameters are named by where and name. */
-static const char *const where_names[] = {"path",  "events",      "lists",
-                                          "event", "projections", "writes"};
+static const char *const where_names[] = {"path",        "events", "lists", "event",
+                                          "projections", "writes", "header"};
 
 static void put_parameter_ref(struct buf *b, struct bytes name, int where, bool *first)
 {
@@ -372,6 +375,9 @@ static void put_parameters(struct buf *b, const struct route *route)
         size_t n = strcspn(p, " ");
         put_parameter_ref(b, bytes_of(p, n), where, &first);
         p += n + strspn(p + n, " ");
+    }
+    if (where == IN_EVENTS) {
+        put_parameter_ref(b, BYTES_LITERAL("Last-Event-ID"), IN_HEADER, &first);
     }
 }
 
@@ -441,11 +447,16 @@ static void put_responses(struct buf *b, const struct route *route)
 
 /* ---- components ---- */
 
+static const char *place_of(int where)
+{
+    return where == IN_PATH ? "path" : where == IN_HEADER ? "header" : "query";
+}
+
 static void put_parameter(struct buf *b, const struct parameter *p)
 {
     buf_put_format(b, "\"%s_%s\":{\"name\":\"%s\",\"in\":\"%s\",\"schema\":%s%s,\"description\":",
-                   where_names[p->where], p->name, p->name, p->where == IN_PATH ? "path" : "query",
-                   p->schema, p->where == IN_PATH ? ",\"required\":true" : "");
+                   where_names[p->where], p->name, p->name, place_of(p->where), p->schema,
+                   p->where == IN_PATH ? ",\"required\":true" : "");
     put_text(b, p->description);
     buf_put_byte(b, '}');
 }

@@ -2,15 +2,17 @@
 import json
 import os
 import signal
+import socket
 import threading
 import time
 
 import pytest
 
-from support import JSON, NDJSON, PROTOBUF, SANITIZER, SLOW, event, events_path, problem, wait_for
+from support import JSON, NDJSON, PROTOBUF, SANITIZER, SLOW, event, events_path, problem, quote, wait_for
 from support_follow import FORMATS, SSE, Cut, LiveRead
 from test_read import without_time
 
+TCP_REPAIR = 19  # of Linux; Python has no name for it
 SERVER_FLAGS = ["--heartbeat-s", 1, "--idle-timeout-s", 3]
 
 
@@ -308,6 +310,19 @@ def test_follow_request_log(launch, name):
     assert "status=200" in line and int(line.split("bytes=")[1].split(" ")[0]) > 200 and "peer=127.0.0.1" in line
 
 
+@pytest.mark.parametrize("method, query", [("DELETE", ""), ("DELETE", "?tombstone=true")], ids=["delete", "tombstone"])
+def test_follow_stream_is_deleted(server, name, accept, method, query):
+    """It ends, whole; to follow it again is 410 like any read of it."""
+    stream = name()
+    append(server, stream, 2)
+    with follow(server, events_path(stream), accept) as live:
+        assert len(live.caught_up()[0]) == 2
+        assert server.request(method, f"/v1/streams/{quote(stream)}{query}").status == 200
+        assert [kind for kind, _ in live.rest() if kind != "heartbeat"] == [] and live.whole
+    again = {} if accept == SSE else {"follow": "true"}
+    problem(server.get(events_path(stream), accept, again), 410, "stream-deleted")
+
+
 # ---- long polls -----------------------------------------------------------------------------------
 
 
@@ -455,6 +470,23 @@ def test_follow_peer_gone(fresh, accept):
         live.close()
     wait_for(lambda: fresh.status()["connections"] == 1, 5, "the connections to go")
     wait_for(lambda: len(os.listdir(f"/proc/{fresh.pid}/fd")) == descriptors - 20, 5, "the descriptors to go")
+
+
+def test_follow_peer_vanished(server, name, accept):
+    """A peer that is gone without a word, as after a power cut, is found by the heartbeat that it does not acknowledge."""
+    stream = name()
+    append(server, stream)
+    before = server.status()["connections"]
+    live = follow(server, events_path(stream), accept)
+    live.caught_up()
+    try:
+        live.socket.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)  # now close() sends nothing
+    except PermissionError:
+        live.close()
+        pytest.skip("needs CAP_NET_ADMIN")
+    live.close()
+    assert server.status()["connections"] == before + 1
+    wait_for(lambda: server.status()["connections"] == before, what="the connection to go")
 
 
 def test_follow_shutdown(launch, accept):
