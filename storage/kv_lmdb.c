@@ -4,13 +4,21 @@
 #include "kv_lmdb.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "storage/base/check.h"
 #include "storage/base/fault.h"
 
 #define KV_READERS_MAX 1024
+/* A slot of a cache line for each, and its header. */
+#define KV_LOCK_FILE_BYTES (KV_READERS_MAX * 64 + 4096)
+/* More than a transaction writes. */
+#define KV_DISK_FULL_BYTES ((uint64_t)16 << 20)
 /* Where address space is limited (ulimit -v, a sanitizer), a smaller map than asked for does too,
  * down to this. */
 #define KV_MAP_BYTES_MIN ((uint64_t)16 << 30)
@@ -39,6 +47,20 @@ err_t kv_from_lmdb(int code)
     default:
         return err_from_errno(code);
     }
+}
+
+/* LMDB calls it an I/O error when a disk that gets full takes only a part of a write. The
+ * transaction is undone then, and all of it would be written again, so that trying again is right
+ * even where the disk had a fault as well. */
+static err_t from_writing(struct kv *kv, int code)
+{
+    struct statvfs fs;
+    int fd;
+    if (code == EIO && mdb_env_get_fd(kv->env, &fd) == 0 && fstatvfs(fd, &fs) == 0 &&
+        (uint64_t)fs.f_bavail * fs.f_frsize < KV_DISK_FULL_BYTES) {
+        return ERR_DISK_FULL;
+    }
+    return kv_from_lmdb(code);
 }
 
 static MDB_val to_val(struct bytes b)
@@ -72,6 +94,25 @@ static int open_tables(struct kv *kv, bool read_only)
     return mdb_txn_commit(txn);
 }
 
+/* LMDB maps its reader table from a sparse file: where a page of it is first touched on a full
+ * disk, the process would die by SIGBUS. So the file gets its blocks when it is made. Before LMDB
+ * has it open, since closing a file drops the process's locks on it. Returns an errno. */
+static int reserve_lock_file(const char *dir)
+{
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/lock.mdb", dir);
+    if (n < 0 || (size_t)n >= sizeof path) {
+        return ENAMETOOLONG;
+    }
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return errno;
+    }
+    int code = posix_fallocate(fd, 0, KV_LOCK_FILE_BYTES);
+    close(fd);
+    return code == ENOSPC || code == EDQUOT ? code : 0; /* not every file system can do it */
+}
+
 static int open_env(struct kv *kv, const char *dir, uint64_t map_bytes, bool read_only)
 {
     int code = mdb_env_create(&kv->env);
@@ -83,6 +124,9 @@ static int open_env(struct kv *kv, const char *dir, uint64_t map_bytes, bool rea
     }
     if (code == 0) {
         code = mdb_env_set_maxreaders(kv->env, KV_READERS_MAX);
+    }
+    if (code == 0) {
+        code = reserve_lock_file(dir);
     }
     if (code == 0) {
         unsigned flags = MDB_NOTLS | MDB_NORDAHEAD;
@@ -166,7 +210,7 @@ err_t kv_commit(struct kv_txn *txn)
     if (code != 0) {
         kv->scrub_at = 0; /* it may have written to free pages before it failed */
     }
-    return kv_from_lmdb(code);
+    return from_writing(kv, code);
 }
 
 void kv_abort(struct kv_txn *txn)
@@ -203,7 +247,7 @@ err_t kv_put(struct kv_txn *txn, enum kv_table table, struct bytes key, struct b
         return ERR_DISK_FULL;
     }
     MDB_val k = to_val(key), v = to_val(value);
-    return kv_from_lmdb(mdb_put(txn->txn, txn->kv->tables[table], &k, &v, 0));
+    return from_writing(txn->kv, mdb_put(txn->txn, txn->kv->tables[table], &k, &v, 0));
 }
 
 err_t kv_append(struct kv_txn *txn, enum kv_table table, struct bytes key, size_t n, uint8_t **ret)
@@ -219,7 +263,7 @@ err_t kv_append(struct kv_txn *txn, enum kv_table table, struct bytes key, size_
     if (code == 0) {
         *ret = v.mv_data;
     }
-    return kv_from_lmdb(code);
+    return from_writing(txn->kv, code);
 }
 
 err_t kv_reserve(struct kv_txn *txn, enum kv_table table, struct bytes key, size_t n, uint8_t **ret)
@@ -251,7 +295,7 @@ err_t kv_delete(struct kv_txn *txn, enum kv_table table, struct bytes key)
         return ERR_DISK_FULL;
     }
     MDB_val k = to_val(key);
-    return kv_from_lmdb(mdb_del(txn->txn, txn->kv->tables[table], &k, NULL));
+    return from_writing(txn->kv, mdb_del(txn->txn, txn->kv->tables[table], &k, NULL));
 }
 
 err_t kv_clear(struct kv_txn *txn, enum kv_table table)

@@ -11,13 +11,18 @@
 
 #define PROGRESS_EVENTS 100000
 
-/* Applies until the tail has room. */
+/* Applies until the tail has room. A full disk must not prevent a start: there the tail grows
+ * beyond its limit, about as far as it had grown when the journal was written. */
 static err_t make_room(struct store *s)
 {
     bool more = true;
     err_t err = s->options.read_only ? ERR_FULL : ERR_OK;
     while (err == ERR_OK && more) {
         err = store_apply(s, true, &more);
+    }
+    if (err == ERR_DISK_FULL) {
+        tail_set_limit(&s->tail, SIZE_MAX / 2);
+        err = ERR_OK;
     }
     return err;
 }

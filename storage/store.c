@@ -245,6 +245,9 @@ static err_t recover(struct store *s, struct err_text *et)
     if (err == ERR_OK) {
         err = recover_journal(s, et);
     }
+    if (!s->options.read_only) {
+        tail_set_limit(&s->tail, s->options.tail_bytes_max); /* see make_room in recover.c */
+    }
     return err == ERR_OK ? read_last_time(s) : err;
 }
 

@@ -86,6 +86,11 @@ err_t tail_init(struct tail *t, uint64_t next, size_t bytes_max)
     return ERR_OK;
 }
 
+void tail_set_limit(struct tail *t, size_t bytes_max)
+{
+    t->bytes_max = bytes_max;
+}
+
 void tail_done(struct tail *t)
 {
     for (size_t i = 0; i < t->count; i++) {

@@ -88,6 +88,8 @@ struct tail {
 /* `next` is the position of the first event to come. */
 MUST_CHECK err_t tail_init(struct tail *t, uint64_t next, size_t bytes_max);
 void tail_done(struct tail *t);
+/* Before the threads start: another limit for what is added from now on. */
+void tail_set_limit(struct tail *t, size_t bytes_max);
 
 /* ---- the writer ---- */
 

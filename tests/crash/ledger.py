@@ -16,6 +16,7 @@ from support import JSON, NDJSON, PROTOBUF, condition, event, events_path, quote
 KINDS = ("single", "batch", "many", "expecting", "boundary")
 STREAMS = 24
 CONTESTED = 6  # streams, and tags, over which guarded writers race
+PAD_MAX = 250  # bytes of most events' padding
 TYPES = ("Opened", "Paid", "Moved", "Closed")
 
 Promise = collections.namedtuple("Promise", "position stream revision id request")
@@ -53,7 +54,7 @@ class Writer(threading.Thread):
     # making requests
 
     def _event(self, request, k, of, **more):
-        size = 3000 if self.random.random() < 0.03 else self.random.randrange(250)
+        size = 3000 if self.random.random() < 0.03 else self.random.randrange(PAD_MAX)
         data = {"r": request, "k": k, "of": of, "pad": "x" * size} | more
         tags = [f"t:{self.random.randrange(5)}"] + ([f"account:{more['account']}"] if "account" in more else [])
         return event(self.random.choice(TYPES), data, tags=tags)
@@ -120,6 +121,7 @@ class Writer(threading.Thread):
         self.statuses[response.status] += 1
         self.ledger.counts[response.status] += 1
         if response.status in (503, 507):
+            self.stop.wait(0.02)
             return response
         if response.status == 409:
             self.learn(response)

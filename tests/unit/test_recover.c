@@ -315,9 +315,42 @@ static void test_recover_journal_fault_allocate(void **state)
     fault_loop(FAULT_JOURNAL_ALLOCATE);
 }
 
+/* A start on a full disk: what the journal has and LMDB cannot take stays in memory, more than the
+ * tail is meant for; all is readable, writes wait for room, and get it when there is some. */
+static void test_recover_journal_disk_full(void **state)
+{
+    (void)state;
+    struct test_dir dir, copy;
+    test_dir_make(&dir);
+    struct store_options options = test_options(&dir);
+    options.tail_bytes_max = (uint64_t)1 << 20;
+    struct store *s = test_open_with(&options);
+    test_fill(s, 3000, 5);
+    assert_int_equal(store_applied_position(s), 0);
+    test_dir_crash(&dir, &copy);
+    store_close(s);
+    fault_arm(FAULT_KV_PUT, 1, true);
+    s = test_open(&copy);
+    assert_int_equal(store_position(s), 3000);
+    struct command *c = test_one("a", TEST_ANY, 0, "T", "1");
+    assert_int_equal(store_commit(s, &c, 1, TEST_TIME_US), ERR_FULL);
+    bool more;
+    assert_int_equal(store_apply(s, true, &more), ERR_DISK_FULL);
+    fault_arm(FAULT_KV_PUT, 0, false);
+    test_verify_clean(s, 3000);
+    test_apply_all(s);
+    assert_int_equal(test_commit(s, c), VERDICT_COMMITTED);
+    command_free(c);
+    test_verify_clean(s, 3001);
+    store_close(s);
+    test_dir_remove(&copy);
+    test_dir_remove(&dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_recover_journal_disk_full),
         cmocka_unit_test(test_recover_journal_crash_at_every_step),
         cmocka_unit_test(test_recover_log_index_behind),
         cmocka_unit_test(test_recover_journal_crash_after_crash),
