@@ -116,13 +116,15 @@ static int append_all(const struct cli_globals *globals, const char *stream,
     return result;
 }
 
-/* A field of an event that came from a file is said by its line. */
+/* A field of an event that came from a file, "events[3].data", is said by its line. */
 static int fail(const struct daybook *db, const struct append_events *all)
 {
-    size_t index = 0;
+    static const char events[] = "events[";
     char what[64];
     const char *field = daybook_problem(db)->field;
-    if (all->lines == NULL || sscanf(field, "events[%zu]", &index) != 1 || index >= all->n) {
+    bool is_event = all->lines != NULL && strncmp(field, events, sizeof events - 1) == 0;
+    uint64_t index = is_event ? strtoull(field + sizeof events - 1, NULL, 10) : UINT64_MAX;
+    if (index >= all->n) {
         return cli_fail(db, "append");
     }
     (void)snprintf(what, sizeof what, "line %" PRIu64, all->lines[index]);

@@ -1,6 +1,7 @@
 /* Tests of clients/cli/text.h. */
 #include "clients/cli/text.h"
 
+#include <locale.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -140,6 +141,23 @@ static void test_time(void **state)
     assert_string_equal(text, "1969-12-31T23:59:59.999999Z");
 }
 
+/* Text is cut between characters, where the next one does not fit into the columns. */
+static void test_cut(void **state)
+{
+    (void)state;
+    /* a, e acute (2 bytes, 1 column), a Chinese character (3 bytes, 2 columns), b */
+    static const char text[] = "a\xc3\xa9\xe6\xbc\xa2"
+                               "b";
+    static const size_t bytes[] = {0, 1, 3, 3, 6, 7, 7};
+    static const size_t taken[] = {0, 1, 2, 2, 4, 5, 5};
+    assert_non_null(setlocale(LC_CTYPE, "C.UTF-8"));
+    for (size_t columns = 0; columns < 7; columns++) {
+        size_t got = SIZE_MAX;
+        assert_int_equal(text_cut(text, strlen(text), columns, &got), bytes[columns]);
+        assert_int_equal(got, taken[columns]);
+    }
+}
+
 /* The content types whose data is JSON are the server's. */
 static void test_media_is_json(void **state)
 {
@@ -157,10 +175,10 @@ static void test_media_is_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_add_safe),      cmocka_unit_test(test_add_safe_every_pair),
-        cmocka_unit_test(test_add_json),      cmocka_unit_test(test_base64),
-        cmocka_unit_test(test_uuid),          cmocka_unit_test(test_time),
-        cmocka_unit_test(test_media_is_json),
+        cmocka_unit_test(test_add_safe), cmocka_unit_test(test_add_safe_every_pair),
+        cmocka_unit_test(test_add_json), cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_uuid),     cmocka_unit_test(test_time),
+        cmocka_unit_test(test_cut),      cmocka_unit_test(test_media_is_json),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -76,12 +76,34 @@ static void test_interrupt(void **state)
     daybook_close(db);
 }
 
+/* What cannot be followed is said before anything is asked. */
+static void test_follow_arguments(void **state)
+{
+    (void)state;
+    static const struct daybook_follow_options wrong[] = {
+        {.read = {.backward = true}},
+        {.read = {.before = 7}},
+        {.read = {.after = 7}, .from_end = true},
+    };
+    struct daybook *db = NULL;
+    struct daybook_follower *follower = NULL;
+    assert_int_equal(daybook_open("http://127.0.0.1:1", NULL, &db), DAYBOOK_OK);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_int_equal(daybook_follow(db, &wrong[i], &follower), DAYBOOK_ERR_ARGUMENT);
+        assert_null(follower);
+        assert_string_not_equal(daybook_problem(db)->detail, "");
+    }
+    daybook_follow_free(follower);
+    daybook_close(db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_front_grows),
         cmocka_unit_test(test_front_damaged),
         cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_follow_arguments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
