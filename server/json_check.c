@@ -127,13 +127,29 @@ yajl_handle json_parser_new(struct json_memory *m, const yajl_callbacks *callbac
     m->functions = (yajl_alloc_funcs){memory_malloc, memory_realloc, memory_free, m};
     yajl_handle h = yajl_alloc(callbacks, &m->functions, ctx);
     yajl_config(h, yajl_dont_validate_strings, 1);
+    yajl_config(h, yajl_allow_trailing_garbage, 1); /* json_parse looks */
     return h;
+}
+
+/* Whether nothing but white space follows the value. yajl's own look at what follows takes a string
+ * that is not ended for one that may still be. */
+static bool is_all(yajl_handle h, struct bytes text)
+{
+    for (size_t i = yajl_get_bytes_consumed(h); i < text.n; i++) {
+        if (memchr(" \t\r\n", text.p[i], 4) == NULL) {
+            return false;
+        }
+    }
+    return true;
 }
 
 yajl_status json_parse(yajl_handle h, struct bytes text)
 {
     yajl_status status = yajl_parse(h, text.p, text.n);
-    return status == yajl_status_ok ? yajl_complete_parse(h) : status;
+    if (status != yajl_status_ok) {
+        return status;
+    }
+    return is_all(h, text) ? yajl_complete_parse(h) : yajl_status_error;
 }
 
 void json_describe_error(yajl_handle h, struct bytes text, char detail[JSON_DETAIL_MAX])
@@ -142,8 +158,10 @@ void json_describe_error(yajl_handle h, struct bytes text, char detail[JSON_DETA
     /* The end is found by feeding a blank, so that yajl counts from there. */
     bool at_end = strstr((const char *)error, "premature EOF") != NULL;
     size_t at = at_end ? text.n : yajl_get_bytes_consumed(h);
-    size_t n = strcspn((const char *)error, "\n");
-    snprintf(detail, JSON_DETAIL_MAX, "%.*s, at byte %zu", (int)(n > 100 ? 100 : n),
-             (const char *)error, at);
+    /* What json_parse found is no error of yajl's. */
+    bool is_garbage = strncmp((const char *)error, "unknown", strlen("unknown")) == 0;
+    const char *what = is_garbage ? "something follows the value" : (const char *)error;
+    size_t n = strcspn(what, "\n");
+    snprintf(detail, JSON_DETAIL_MAX, "%.*s, at byte %zu", (int)(n > 100 ? 100 : n), what, at);
     yajl_free_error(h, error);
 }

@@ -91,6 +91,8 @@ static void test_what_is_no_object_is_told_from_what_is_no_json(void **state)
         {"{", false, JSON_MEMBERS_INVALID},
         {"{\"a\":}", false, JSON_MEMBERS_INVALID},
         {"{} x", false, JSON_MEMBERS_INVALID},
+        {"{}\"x", false, JSON_MEMBERS_INVALID},
+        {"[]\"]", true, JSON_MEMBERS_INVALID},
         {"{\"a\":[1}", false, JSON_MEMBERS_INVALID},
         {"{\"a\":8", false, JSON_MEMBERS_INVALID},
         {"{\"a\":\"x\",\"b\": 12", false, JSON_MEMBERS_INVALID},
