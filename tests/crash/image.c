@@ -293,7 +293,7 @@ static void keep_size(const struct chooser *c, struct object *o, const struct re
     uint64_t size = e->op == RECORD_SIZE ? e->at : e->at + e->n;
     bool kept =
         c->choice == IMAGE_ALL || (c->choice != IMAGE_NONE && test_below(c->random, 2) == 0);
-    if (kept && size > o->size) {
+    if (kept && (size > o->size || e->op == RECORD_SIZE)) {
         resize(o, size);
     }
 }

@@ -1,10 +1,10 @@
 /* record: what a process does to the files below one directory, in order.
  *
  * Linked into a program, record.c takes the place of the C library's pwrite, pwritev, write,
- * writev, fsync, fdatasync, ftruncate, posix_fallocate, rename, renameat, unlink, unlinkat and
- * mkdir, for the program's own calls and for those of the libraries that it loads (LMDB). Each does
- * its work and is noted while recording is on. The log stands in shared memory, so that a child
- * process can be recorded, die, and be followed by the next one. One thread. */
+ * writev, fsync, fdatasync, ftruncate, posix_fallocate, fallocate, rename, renameat, unlink,
+ * unlinkat and mkdir, for the program's own calls and for those of the libraries that it loads
+ * (LMDB). Each does its work and is noted while recording is on. The log stands in shared memory,
+ * so that a child process can be recorded, die, and be followed by the next one. One thread. */
 #ifndef DAYBOOK_TESTS_CRASH_RECORD_H
 #define DAYBOOK_TESTS_CRASH_RECORD_H
 

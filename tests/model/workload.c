@@ -11,6 +11,7 @@
 #define COMMANDS_MAX  16
 #define TIME_STEP_US  1000
 #define COMMAND_BYTES (1u << 20)
+#define LIFE_EVERY    12
 
 /* ---- what follows from the seed ---- */
 
@@ -20,22 +21,21 @@ static uint64_t value_of(uint64_t seed, uint64_t position, uint64_t what)
     return test_random(&state);
 }
 
-uint64_t workload_command_events(uint64_t seed, uint64_t start)
-{
-    uint64_t v = value_of(seed, start, 1);
-    return v % 3 == 0 ? 2 + v / 3 % (EVENTS_MAX - 1) : 1;
-}
-
 /* A command writes to one stream, or to one an event. */
 static bool is_mixed(uint64_t seed, uint64_t start)
 {
     return value_of(seed, start, 2) % 2 == 0;
 }
 
-static void stream_of(uint64_t seed, uint64_t start, uint64_t position, char ret[16])
+static size_t stream_at(uint64_t seed, uint64_t start, uint64_t position)
 {
-    uint64_t v = value_of(seed, is_mixed(seed, start) ? position : start, 3);
-    snprintf(ret, 16, "c%d-%d", (int)(v % 3), (int)(v % WORKLOAD_STREAMS));
+    return value_of(seed, is_mixed(seed, start) ? position : start, 3) % WORKLOAD_STREAMS;
+}
+
+static const char *stream_name(size_t stream, char ret[16])
+{
+    snprintf(ret, 16, "c%d-%d", (int)(stream % 3), (int)stream);
+    return ret;
 }
 
 static size_t data_of(uint64_t seed, uint64_t position, char ret[DATA_MAX])
@@ -47,6 +47,108 @@ static size_t data_of(uint64_t seed, uint64_t position, char ret[DATA_MAX])
     n += pad;
     memcpy(ret + n, "\"}", 3);
     return n + 2;
+}
+
+/* ---- the state ---- */
+
+void workload_init(struct workload *w, uint64_t seed)
+{
+    *w = (struct workload){.seed = seed};
+    for (size_t i = 0; i < WORKLOAD_STREAMS; i++) {
+        w->streams[i].first = 1;
+    }
+}
+
+void workload_init_at(struct workload *w, uint64_t seed, uint64_t position)
+{
+    workload_init(w, seed);
+    while (w->position < position) {
+        (void)workload_next(w);
+    }
+}
+
+/* The first revision that can be read. */
+static uint64_t visible_from(const struct workload_stream *s)
+{
+    uint64_t limit = s->max_count > 0 && s->head > s->max_count ? s->head - s->max_count + 1 : 1;
+    return limit > s->first ? limit : s->first;
+}
+
+static bool is_redacted(const struct workload *w, size_t stream, uint64_t revision)
+{
+    for (size_t i = 0; i < w->redacted_count; i++) {
+        if (w->redacted[i].stream == stream && w->redacted[i].revision == revision) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What a change of a life would be here; false: there is nothing to change, so an append comes
+ * instead. */
+static bool plan_life(const struct workload *w, struct workload_command *c)
+{
+    uint64_t v = value_of(w->seed, c->start, 5);
+    c->stream = v % WORKLOAD_STREAMS;
+    c->kind = WORKLOAD_LIMIT + v / WORKLOAD_STREAMS % 4;
+    const struct workload_stream *s = &w->streams[c->stream];
+    uint64_t from = visible_from(s), choice = v >> 32;
+    if (s->head == 0 || from > s->head) {
+        return false;
+    }
+    switch (c->kind) {
+    case WORKLOAD_LIMIT:
+        c->value = 3 + choice % 20;
+        return c->value != s->max_count;
+    case WORKLOAD_TRUNCATE:
+        c->value = from + 1 + choice % (s->head + 1 - from);
+        return true;
+    case WORKLOAD_REDACT:
+        c->value = from + choice % (s->head + 1 - from);
+        return !is_redacted(w, c->stream, c->value) && w->redacted_count < WORKLOAD_REDACTED_MAX;
+    case WORKLOAD_DELETE:
+    case WORKLOAD_APPEND:
+        break;
+    }
+    return true;
+}
+
+static void change_life(struct workload *w, const struct workload_command *c)
+{
+    struct workload_stream *s = &w->streams[c->stream];
+    if (c->kind == WORKLOAD_REDACT) {
+        w->redacted[w->redacted_count].stream = c->stream;
+        w->redacted[w->redacted_count++].revision = c->value;
+        return;
+    }
+    s->first = visible_from(s); /* what is hidden stays so */
+    if (c->kind == WORKLOAD_LIMIT) {
+        s->max_count = c->value;
+    } else if (c->kind == WORKLOAD_TRUNCATE) {
+        s->first = c->value;
+    } else {
+        s->first = s->head + 1;
+        s->deleted = true;
+    }
+}
+
+struct workload_command workload_next(struct workload *w)
+{
+    struct workload_command c = {.start = w->position + 1, .events = 1};
+    if (value_of(w->seed, c.start, 6) % LIFE_EVERY == 0 && plan_life(w, &c)) {
+        change_life(w, &c);
+    } else {
+        uint64_t v = value_of(w->seed, c.start, 1);
+        c.kind = WORKLOAD_APPEND;
+        c.events = v % 3 == 0 ? 2 + v / 3 % (EVENTS_MAX - 1) : 1;
+        for (uint64_t p = c.start; p < c.start + c.events; p++) {
+            struct workload_stream *s = &w->streams[stream_at(w->seed, c.start, p)];
+            s->head++;
+            s->deleted = false;
+        }
+    }
+    w->position += c.events;
+    return c;
 }
 
 /* ---- writing it ---- */
@@ -71,39 +173,79 @@ static void add_event(struct command *c, uint64_t seed, uint64_t position)
     assert_int_equal(err, ERR_OK);
 }
 
-struct command *workload_command(uint64_t seed, uint64_t start)
+static void add_append(struct command *c, uint64_t seed, const struct workload_command *plan)
 {
-    struct command *c = command_new(COMMAND_BYTES);
-    assert_non_null(c);
-    uint64_t events = workload_command_events(seed, start);
-    for (uint64_t p = start; p < start + events; p++) {
+    for (uint64_t p = plan->start; p < plan->start + plan->events; p++) {
         char stream[16];
-        stream_of(seed, start, p, stream);
-        if (p == start || is_mixed(seed, start)) {
+        stream_name(stream_at(seed, plan->start, p), stream);
+        if (p == plan->start || is_mixed(seed, plan->start)) {
             test_add_append(c, stream, TEST_ANY);
         }
         add_event(c, seed, p);
     }
+}
+
+static err_t add_life(struct command *c, const struct workload_command *plan)
+{
+    char name[16];
+    uint8_t id[UUID_BYTES];
+    struct bytes stream = bytes_of_string(stream_name(plan->stream, name));
+    struct life_change change = {.set_max_count = plan->kind == WORKLOAD_LIMIT,
+                                 .max_count = plan->value,
+                                 .set_truncate_before = plan->kind == WORKLOAD_TRUNCATE,
+                                 .truncate_before = plan->value};
+    test_id(plan->start, id);
+    struct bytes fresh = bytes_of(id, UUID_BYTES);
+    switch (plan->kind) {
+    case WORKLOAD_LIMIT:
+    case WORKLOAD_TRUNCATE:
+        return command_set_metadata(c, stream, TEST_ANY, &change, fresh);
+    case WORKLOAD_DELETE:
+        return command_delete_stream(c, stream, TEST_ANY, false, fresh);
+    case WORKLOAD_REDACT:
+        return command_redact(c, stream, plan->value, BYTES_NONE, fresh);
+    case WORKLOAD_APPEND:
+        break;
+    }
+    return ERR_INVALID;
+}
+
+static struct command *make_command(uint64_t seed, const struct workload_command *plan)
+{
+    struct command *c = command_new(COMMAND_BYTES);
+    assert_non_null(c);
+    if (plan->kind == WORKLOAD_APPEND) {
+        add_append(c, seed, plan);
+    } else {
+        err_t err = add_life(c, plan);
+        assert_int_equal(err, ERR_OK);
+    }
     return c;
 }
 
-err_t workload_commit(struct store *s, uint64_t seed, size_t commands, uint64_t *position)
+err_t workload_commit(struct store *s, struct workload *w, size_t commands,
+                      void (*submitted)(uint64_t position))
 {
     struct command *group[COMMANDS_MAX];
-    uint64_t next = *position;
+    struct workload_command plans[COMMANDS_MAX];
+    struct workload next = *w;
     assert_true(commands <= COMMANDS_MAX);
     for (size_t i = 0; i < commands; i++) {
-        group[i] = workload_command(seed, next + 1);
-        next += command_events(group[i]);
+        plans[i] = workload_next(&next);
+        group[i] = make_command(w->seed, &plans[i]);
     }
-    err_t err = store_commit(s, group, commands, TEST_TIME_US + (int64_t)*position * TIME_STEP_US);
+    if (submitted != NULL) {
+        submitted(next.position);
+    }
+    err_t err =
+        store_commit(s, group, commands, TEST_TIME_US + (int64_t)w->position * TIME_STEP_US);
     for (size_t i = 0; i < commands; i++) {
         /* What fails is the rest of a call: none after it may be in. */
         if (err == ERR_OK && command_verdict(group[i]) == VERDICT_FAILED) {
             err = command_error(group[i]);
         } else if (err == ERR_OK) {
             assert_int_equal(command_verdict(group[i]), VERDICT_COMMITTED);
-            *position += command_events(group[i]);
+            (void)workload_next(w);
         }
         command_free(group[i]);
     }
@@ -114,74 +256,112 @@ err_t workload_commit(struct store *s, uint64_t seed, size_t commands, uint64_t 
 
 static char wrong[256];
 
-static const char *check_event(const struct event *e, uint64_t seed, uint64_t start,
-                               uint64_t revision)
+static const char *say(uint64_t position, const char *what)
+{
+    snprintf(wrong, sizeof wrong, "position %" PRIu64 ": %s", position, what);
+    return wrong;
+}
+
+/* A place in the log of an append. */
+struct expected {
+    uint64_t position, revision;
+    size_t stream;
+    bool visible, redacted;
+};
+
+static bool is_as_expected(const struct workload *w, const struct expected *x,
+                           const struct event *e)
 {
     static char data[DATA_MAX];
     char stream[16], type[16];
-    stream_of(seed, start, e->position, stream);
-    snprintf(type, sizeof type, "T%d", (int)(e->position % 3));
-    struct bytes wanted = bytes_of((const uint8_t *)data, data_of(seed, e->position, data));
-    bool same = bytes_equal(e->stream, bytes_of_string(stream)) && e->revision == revision &&
-                bytes_equal(e->type, bytes_of_string(type)) && bytes_equal(e->data, wanted);
-    if (!same) {
-        snprintf(wrong, sizeof wrong, "position %" PRIu64 " holds another event", e->position);
-    }
-    return same ? NULL : wrong;
+    snprintf(type, sizeof type, "T%d", (int)(x->position % 3));
+    struct bytes wanted = bytes_of((const uint8_t *)data, data_of(w->seed, x->position, data));
+    return e->position == x->position && e->revision == x->revision &&
+           bytes_equal(e->stream, bytes_of_string(stream_name(x->stream, stream))) &&
+           bytes_equal(e->type, bytes_of_string(type)) && e->redacted == x->redacted &&
+           (x->redacted ? e->data.n == 0 : bytes_equal(e->data, wanted));
 }
 
-static err_t get(struct store_view *v, uint64_t position, struct event *ret)
+static bool is_hidden(err_t err)
+{
+    return err == ERR_NOT_FOUND || err == ERR_GONE;
+}
+
+static const char *check_append(struct store_view *v, const struct workload *w,
+                                const struct expected *x)
+{
+    char stream[16];
+    struct store_record record, same = {0};
+    struct event e;
+    err_t by_stream = store_get_stream_event(v, bytes_of_string(stream_name(x->stream, stream)),
+                                             x->revision, &same);
+    err_t err = store_get_event(v, x->position, &record);
+    if (!x->visible) {
+        return is_hidden(err) && is_hidden(by_stream) ? NULL
+                                                      : say(x->position, "a hidden event is shown");
+    }
+    if (err == ERR_OK) {
+        err = store_record_decode(&record, &e);
+    }
+    if (err != ERR_OK) {
+        return say(x->position, err_name(err));
+    }
+    if (!is_as_expected(w, x, &e)) {
+        return say(x->position, "another event");
+    }
+    return by_stream == ERR_OK && same.position == x->position
+               ? NULL
+               : say(x->position, "not found by its stream");
+}
+
+static const char *check_life(struct store_view *v, uint64_t position)
 {
     struct store_record record;
+    struct event e;
     err_t err = store_get_event(v, position, &record);
-    return err == ERR_OK ? store_record_decode(&record, ret) : err;
-}
-
-static size_t stream_number(struct bytes stream)
-{
-    size_t n = 0;
-    for (size_t i = 3; i < stream.n; i++) {
-        n = n * 10 + (size_t)(stream.p[i] - '0');
+    if (err == ERR_OK) {
+        err = store_record_decode(&record, &e);
     }
-    return n % WORKLOAD_STREAMS;
+    bool good = err == ERR_OK && bytes_equal(e.stream, bytes_of_string("$streams"));
+    return good ? NULL : say(position, "no event of the system's");
 }
 
-/* The event by its stream and revision is the one at its position. */
-static bool same_by_stream(struct store_view *v, const struct event *e)
+/* `end`: the state at the end, which says what is to be seen. */
+static const char *check_command(struct store_view *v, const struct workload *end,
+                                 const struct workload_command *c, uint64_t heads[WORKLOAD_STREAMS])
 {
-    struct store_record record;
-    err_t err = store_get_stream_event(v, e->stream, e->revision, &record);
-    return err == ERR_OK && record.position == e->position;
+    if (c->kind != WORKLOAD_APPEND) {
+        return check_life(v, c->start);
+    }
+    for (uint64_t p = c->start; p < c->start + c->events; p++) {
+        struct expected x = {.position = p, .stream = stream_at(end->seed, c->start, p)};
+        const struct workload_stream *s = &end->streams[x.stream];
+        x.revision = ++heads[x.stream];
+        x.visible = !s->deleted && x.revision >= visible_from(s);
+        x.redacted = is_redacted(end, x.stream, x.revision);
+        const char *bad = check_append(v, end, &x);
+        if (bad != NULL) {
+            return bad;
+        }
+    }
+    return NULL;
 }
 
 static const char *check_view(struct store_view *v, uint64_t seed)
 {
-    uint64_t end = store_view_position(v), start = 1, next = 1, heads[WORKLOAD_STREAMS] = {0};
-    for (uint64_t p = 1; p <= end; p++) {
-        struct event e;
-        if (p == next) {
-            start = p;
-            next = p + workload_command_events(seed, p);
-        }
-        err_t err = get(v, p, &e);
-        if (err != ERR_OK) {
-            snprintf(wrong, sizeof wrong, "position %" PRIu64 ": %s", p, err_name(err));
-            return wrong;
-        }
-        const char *bad = check_event(&e, seed, start, ++heads[stream_number(e.stream)]);
-        if (bad != NULL) {
-            return bad;
-        }
-        if (!same_by_stream(v, &e)) {
-            snprintf(wrong, sizeof wrong, "position %" PRIu64 " is not found by its stream", p);
-            return wrong;
-        }
+    struct workload end, w;
+    uint64_t position = store_view_position(v), heads[WORKLOAD_STREAMS] = {0};
+    workload_init_at(&end, seed, position);
+    if (end.position != position) {
+        return say(position, "the store ends inside a command");
     }
-    if (next != end + 1) {
-        snprintf(wrong, sizeof wrong, "the store ends at %" PRIu64 ", inside a command", end);
-        return wrong;
+    const char *bad = NULL;
+    workload_init(&w, seed);
+    while (w.position < position && bad == NULL) {
+        struct workload_command c = workload_next(&w);
+        bad = check_command(v, &end, &c, heads);
     }
-    return NULL;
+    return bad;
 }
 
 const char *workload_check(struct store *s, uint64_t seed)

@@ -1,21 +1,59 @@
-/* workload: a store whose whole content follows from a seed: the event at each position, and where
- * each command begins. So any store that was written with it can be checked by itself. */
+/* workload: a store whose whole content follows from a seed: what each command is, and the event at
+ * each position. So any store that was written with it can be checked by itself. */
 #ifndef DAYBOOK_TESTS_MODEL_WORKLOAD_H
 #define DAYBOOK_TESTS_MODEL_WORKLOAD_H
 
+#include "storage/maintenance.h"
 #include "storage/store.h"
 
-#define WORKLOAD_STREAMS 12
+#define WORKLOAD_STREAMS      12
+#define WORKLOAD_REDACTED_MAX 512
 
-/* Number of events of the command whose first event is at position `start`. */
-uint64_t workload_command_events(uint64_t seed, uint64_t start);
-/* That command. */
-struct command *workload_command(uint64_t seed, uint64_t start);
-/* Commits up to `commands` commands as one group, from `*position` on, which moves on. Returns the
- * error of store_commit, of a command that failed (a full disk), or ERR_OK. */
-err_t workload_commit(struct store *s, uint64_t seed, size_t commands, uint64_t *position);
-/* NULL where `s` holds exactly the events up to its position, that is the end of a command, and
- * they read alike one by one and by stream; else what is wrong, in a static buffer. */
+enum workload_kind {
+    WORKLOAD_APPEND,
+    WORKLOAD_LIMIT,    /* max_count */
+    WORKLOAD_TRUNCATE, /* truncate_before */
+    WORKLOAD_DELETE,
+    WORKLOAD_REDACT,
+};
+
+struct workload_stream {
+    uint64_t head, first, max_count; /* first: the first revision that can be read, as far as
+                                        max_count does not say it */
+    bool deleted;
+};
+
+/* The state after the commands up to `position`. */
+struct workload {
+    uint64_t seed, position;
+    struct workload_stream streams[WORKLOAD_STREAMS];
+    struct {
+        size_t stream;
+        uint64_t revision;
+    } redacted[WORKLOAD_REDACTED_MAX];
+    size_t redacted_count;
+};
+
+/* A command: its events are `start` to `start + events - 1`. */
+struct workload_command {
+    uint64_t start, events, value;
+    enum workload_kind kind;
+    size_t stream; /* of what is not an append */
+};
+
+/* At the beginning, or as it is at the command that ends at or after `position`. */
+void workload_init(struct workload *w, uint64_t seed);
+void workload_init_at(struct workload *w, uint64_t seed, uint64_t position);
+/* What comes next, and the state after it. */
+struct workload_command workload_next(struct workload *w);
+/* Commits up to `commands` commands as one group, and calls `submitted` (may be NULL) with the
+ * position that it may bring before. What is committed is in `w` afterwards. Returns the error of
+ * store_commit, of a command that failed, or ERR_OK. */
+err_t workload_commit(struct store *s, struct workload *w, size_t commands,
+                      void (*submitted)(uint64_t position));
+/* NULL where `s` holds exactly the events up to its position, which is the end of a command, shows
+ * those that are to be seen, the same one by one and by stream, and none that is not; else what is
+ * wrong, in a static buffer. */
 const char *workload_check(struct store *s, uint64_t seed);
 
 #endif
