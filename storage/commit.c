@@ -516,15 +516,15 @@ static size_t group_bytes_max(const struct store *s)
     return room < GROUP_BYTES_MAX ? (size_t)room : GROUP_BYTES_MAX;
 }
 
-/* What changes a stream's life is let through where the disk is nearly full: it frees space. So
- * that it does not fail with others, it is a group of its own. */
+/* What changes a stream's life is let through where the disk is nearly full: it frees space. */
 static bool frees_space(const struct command *c)
 {
     return c->kind != COMMAND_APPEND;
 }
 
-/* How many commands from the first on make one group. */
-static size_t measure_group(struct command **commands, size_t n, size_t bytes_max,
+/* How many commands from the first on make one group. `apart`: so that what frees space does not
+ * fail with others, it does not share one. */
+static size_t measure_group(struct command **commands, size_t n, size_t bytes_max, bool apart,
                             size_t *ret_events, size_t *ret_bytes)
 {
     size_t taken = 0, events = 0, bytes = 0;
@@ -532,7 +532,7 @@ static size_t measure_group(struct command **commands, size_t n, size_t bytes_ma
         const struct command *c = commands[taken];
         size_t more = command_events(c);
         bool fits = bytes + c->bytes <= bytes_max && events + more <= GROUP_EVENTS_MAX;
-        bool alike = frees_space(c) == frees_space(commands[0]);
+        bool alike = !apart || frees_space(c) == frees_space(commands[0]);
         if (taken > 0 && !(fits && alike)) {
             break;
         }
@@ -546,11 +546,8 @@ static size_t measure_group(struct command **commands, size_t n, size_t bytes_ma
 }
 
 /* Makes sure of the room; where the disk has none the commands fail and the group is over. */
-static err_t make_room(struct store *s, bool frees, size_t events, size_t bytes)
+static err_t make_room(struct store *s, size_t events, size_t bytes)
 {
-    if (atomic_load(&s->disk_full) && !frees) {
-        return ERR_DISK_FULL;
-    }
     if (events > TAIL_EVENTS_MAX) {
         return ERR_LIMIT;
     }
@@ -562,9 +559,11 @@ err_t store_commit(struct store *s, struct command **commands, size_t n, int64_t
 {
     for (size_t done = 0; done < n;) {
         size_t events, bytes;
+        bool full = atomic_load(&s->disk_full);
         size_t taken =
-            measure_group(commands + done, n - done, group_bytes_max(s), &events, &bytes);
-        err_t err = make_room(s, frees_space(commands[done]), events, bytes);
+            measure_group(commands + done, n - done, group_bytes_max(s), full, &events, &bytes);
+        bool refused = full && !frees_space(commands[done]);
+        err_t err = refused ? ERR_DISK_FULL : make_room(s, events, bytes);
         if (err == ERR_FULL && done == 0) {
             return err;
         }

@@ -275,7 +275,9 @@ static err_t reclaim_locked(struct store *s, int64_t now_us, bool *ret_more)
 err_t store_reclaim(struct store *s, int64_t now_us, bool *ret_more)
 {
     *ret_more = false;
-    if (s->applier.stage != APPLY_IDLE || pthread_mutex_trylock(&s->reclaiming) != 0) {
+    /* A log that is ahead of the index, after a crash, must be posted as it is first. */
+    bool between = s->applier.stage != APPLY_IDLE || s->log_position > store_applied_position(s);
+    if (between || pthread_mutex_trylock(&s->reclaiming) != 0) {
         return ERR_OK;
     }
     err_t err = reclaim_locked(s, now_us, ret_more);

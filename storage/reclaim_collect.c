@@ -89,6 +89,23 @@ static err_t add_revisions(struct collector *c, const struct life *life, uint64_
     return err;
 }
 
+/* The first revision that can be read, by the row and by the newest life; of the events that LMDB
+ * has. */
+static err_t find_first(struct collector *c, const struct life *row, uint64_t head, uint64_t *ret)
+{
+    struct life newest;
+    uint64_t first;
+    err_t err = view_first_revision(&c->view, row, head, ret);
+    if (err == ERR_OK) {
+        err = view_life(&c->view, row->stream, &newest);
+    }
+    if (err == ERR_OK) {
+        err = view_first_revision(&c->view, &newest, head, &first);
+        *ret = err == ERR_OK && first < *ret ? first : *ret;
+    }
+    return err;
+}
+
 /* *ret_whole: nothing of it is left for the next step. */
 static err_t take_life(struct collector *c, const struct life *life, bool *ret_whole)
 {
@@ -97,7 +114,7 @@ static err_t take_life(struct collector *c, const struct life *life, bool *ret_w
     *ret_whole = true;
     err_t err = names_get(c->view.txn, NAME_STREAM, life->stream, &row);
     if (err == ERR_OK) {
-        err = view_first_revision(&c->view, life, row.count, &first);
+        err = find_first(c, life, row.count, &first);
     }
     uint64_t from = life->reclaimed + 1;
     if (err != ERR_OK || from >= first) {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "storage/base/check.h"
+#include "tests/model/model_life.h"
 
 /* ---- names ---- */
 
@@ -56,6 +57,7 @@ void model_done(struct model *m)
 {
     for (unsigned i = 0; i < MODEL_STREAMS; i++) {
         free(m->streams[i].positions);
+        free(m->streams[i].lives);
     }
     free(m->events);
     *m = (struct model){0};
@@ -80,16 +82,25 @@ static void append_event(struct model *m, const struct model_event *event, int64
     m->events[m->n] = *event;
     m->events[m->n].revision = s->n + 1;
     m->events[m->n].time_us = time_us;
+    m->events[m->n].redacted_at = 0; /* it may be made from one that was */
     s->positions[s->n++] = ++m->n;
+}
+
+uint64_t model_append_system(struct model *m)
+{
+    m->events = grown(m->events, m->n, &m->cap, sizeof *m->events);
+    m->events[m->n] = (struct model_event){
+        .system = true, .revision = ++m->system_events, .time_us = m->last_time_us};
+    return ++m->n;
 }
 
 /* ---- deciding ---- */
 
-/* The position of the event with this id in this stream, 0: none. */
+/* The position of the event with this id in this stream that can be read, 0: none. */
 static uint64_t find_id(const struct model *m, unsigned stream, uint64_t id)
 {
     const struct model_stream_state *s = &m->streams[stream];
-    for (size_t i = 0; i < s->n; i++) {
+    for (uint64_t i = model_first(m, stream, m->n, m->last_time_us) - 1; i < s->n; i++) {
         if (m->events[s->positions[i] - 1].id == id) {
             return s->positions[i];
         }
@@ -145,7 +156,7 @@ static enum verdict judge_append(const struct model *m, struct plan *p, size_t a
             continue;
         }
         const struct model_event *stored = &m->events[position - 1];
-        if (stored->type != e->type || stored->data != e->data) {
+        if (stored->type != e->type || (stored->redacted_at == 0 && stored->data != e->data)) {
             return blame(p, append, i, VERDICT_ID_REUSED);
         }
         in_order = in_order && position > last;
@@ -223,6 +234,9 @@ static bool judge_condition(const struct model *m, struct plan *p)
         p->matches[i] = 0;
         for (uint64_t at = p->condition_after; at < m->n && p->matches[i] == 0; at++) {
             const struct model_event *e = &m->events[at];
+            if (e->system || model_is_hidden(m, at + 1, m->n, m->last_time_us)) {
+                continue;
+            }
             bool match = (types == 0 || (types >> e->type & 1) != 0) && (e->tags & tags) == tags;
             p->matches[i] = match ? at + 1 : 0;
         }
@@ -242,11 +256,28 @@ static void accept(struct model *m, struct plan *p)
     }
 }
 
+static enum verdict judge_tombstones(const struct model *m, struct plan *p)
+{
+    for (size_t i = 0; i < p->append_count; i++) {
+        if (model_life_at(m, p->appends[i].stream, m->n).tombstoned) {
+            return blame(p, i, 0, VERDICT_STREAM_DELETED);
+        }
+    }
+    return VERDICT_NONE;
+}
+
 void model_decide(struct model *m, struct plan *p, int64_t now_us)
 {
     m->last_time_us = now_us > m->last_time_us ? now_us : m->last_time_us;
     p->violation_count = 0;
-    p->verdict = judge_ids(m, p);
+    if (p->kind != COMMAND_APPEND) {
+        model_decide_life(m, p);
+        return;
+    }
+    p->verdict = judge_tombstones(m, p);
+    if (p->verdict == VERDICT_NONE) {
+        p->verdict = judge_ids(m, p);
+    }
     if (p->verdict != VERDICT_NONE) {
         return;
     }
@@ -298,6 +329,11 @@ bool model_matches(const struct model *m, uint64_t position, const struct store_
 {
     const struct model_event *e = &m->events[position - 1];
     char stream_text[MODEL_NAME_MAX], type_text[MODEL_NAME_MAX];
+    if (e->system) { /* no filter of the tests names the system's */
+        return f->system &&
+               f->type_count + f->category_count + f->prefix_count + f->tag_count == 0 &&
+               e->time_us >= f->since_us && (f->until_us == 0 || e->time_us < f->until_us);
+    }
     struct bytes stream = model_stream(e->stream, stream_text);
     return is_in(model_type(e->type, type_text), f->types, f->type_count) &&
            is_in(event_category(stream), f->categories, f->category_count) &&
@@ -318,11 +354,12 @@ uint64_t model_head(const struct model *m, unsigned stream, uint64_t position)
 
 /* ---- listing ---- */
 
-static void count_name(struct model_name *names, size_t *n, struct bytes name)
+static void count_name(struct model_name *names, size_t *n, struct bytes name, bool visible)
 {
     for (size_t i = 0; i < *n; i++) {
         if (bytes_equal(bytes_of_string(names[i].name), name)) {
             names[i].events++;
+            names[i].visible += visible;
             return;
         }
     }
@@ -330,7 +367,8 @@ static void count_name(struct model_name *names, size_t *n, struct bytes name)
         CHECK(*n < MODEL_STREAMS);
         memcpy(names[*n].name, name.p, name.n);
         names[*n].name[name.n] = '\0';
-        names[(*n)++].events = 1;
+        names[*n].events = 1;
+        names[(*n)++].visible = visible;
     }
 }
 
@@ -339,40 +377,60 @@ static int compare_names(const void *a, const void *b)
     return strcmp(((const struct model_name *)a)->name, ((const struct model_name *)b)->name);
 }
 
-static void count_event(const struct model_event *e, enum store_names kind,
+static void count_event(const struct model_event *e, bool visible, enum store_names kind,
                         struct model_name *names, size_t *n)
 {
     char text[MODEL_NAME_MAX];
     switch (kind) {
     case STORE_STREAMS:
-        count_name(names, n, model_stream(e->stream, text));
+        count_name(names, n, model_stream(e->stream, text), visible);
         break;
     case STORE_CATEGORIES:
-        count_name(names, n, event_category(model_stream(e->stream, text)));
+        count_name(names, n, event_category(model_stream(e->stream, text)), visible);
         break;
     case STORE_TYPES:
-        count_name(names, n, model_type(e->type, text));
+        count_name(names, n, model_type(e->type, text), visible);
         break;
     case STORE_TAGS:
         for (unsigned tag = 0; tag < MODEL_TAGS; tag++) {
             if ((e->tags >> tag & 1) != 0) {
-                count_name(names, n, model_tag(tag, text));
+                count_name(names, n, model_tag(tag, text), visible);
             }
         }
         break;
     }
 }
 
+/* Whether a stream is left out, whose name this is. */
+static bool is_deleted(const struct model *m, struct bytes name, uint64_t position)
+{
+    char text[MODEL_NAME_MAX];
+    for (unsigned i = 0; i < MODEL_STREAMS; i++) {
+        if (bytes_equal(model_stream(i, text), name)) {
+            return model_is_deleted(m, i, position);
+        }
+    }
+    return false;
+}
+
 size_t model_list(const struct model *m, const struct store_list_query *q, uint64_t position,
-                  struct model_name ret[MODEL_STREAMS])
+                  int64_t time_us, struct model_name ret[MODEL_STREAMS])
 {
     size_t all = 0, n = 0;
+    uint64_t first[MODEL_STREAMS];
+    for (unsigned i = 0; i < MODEL_STREAMS; i++) {
+        first[i] = model_first(m, i, position, time_us);
+    }
     for (uint64_t i = 0; i < position; i++) {
-        count_event(&m->events[i], q->kind, ret, &all);
+        const struct model_event *e = &m->events[i];
+        if (!e->system) {
+            count_event(e, e->revision >= first[e->stream], q->kind, ret, &all);
+        }
     }
     for (size_t i = 0; i < all; i++) {
         struct bytes name = bytes_of_string(ret[i].name);
-        if (bytes_have_prefix(name, q->prefix) && bytes_compare(name, q->after) > 0) {
+        bool gone = q->kind == STORE_STREAMS ? is_deleted(m, name, position) : ret[i].visible == 0;
+        if (!gone && bytes_have_prefix(name, q->prefix) && bytes_compare(name, q->after) > 0) {
             ret[n++] = ret[i];
         }
     }

@@ -26,22 +26,41 @@ struct model_event {
     uint32_t data; /* number for model_data */
     unsigned stream, type, tags;
     bool id_given;
+    bool system;          /* of the system's stream; only revision and time count */
+    uint64_t redacted_at; /* position of the event that says so; 0: never */
+};
+
+/* One version of a stream's life; the events before `floor` are hidden for ever. */
+struct model_life {
+    uint64_t position, floor, max_count, max_age_s, truncate_before, deleted_head;
+    bool tombstoned;
 };
 
 struct model_stream_state {
     uint64_t *positions; /* of its events: revision - 1 is the index */
     size_t n, cap;
+    struct model_life *lives; /* oldest first */
+    size_t life_count, life_cap;
 };
 
 struct model {
     struct model_event *events; /* position - 1 is the index */
     size_t n, cap;
     struct model_stream_state streams[MODEL_STREAMS];
-    int64_t last_time_us;
+    uint64_t system_events;
+    int64_t last_time_us; /* the store's clock */
 };
 
 /* A command, and what the model says of it. */
 struct plan {
+    enum command_kind kind;
+    struct {
+        unsigned stream;
+        struct life_change change;
+        bool tombstone;
+        uint64_t revision;
+        struct life_result result;
+    } life; /* where it is not an append */
     struct {
         unsigned stream;
         struct expectation expected;
@@ -72,6 +91,9 @@ struct plan {
 void model_init(struct model *m);
 void model_done(struct model *m);
 
+/* Appends an event of the system's at m->last_time_us; returns its position. */
+uint64_t model_append_system(struct model *m);
+
 /* Decides a plan and, where it is accepted, appends its events. */
 void model_decide(struct model *m, struct plan *plan, int64_t now_us);
 
@@ -84,10 +106,10 @@ uint64_t model_head(const struct model *m, unsigned stream, uint64_t position);
  * (at most MODEL_STREAMS). */
 struct model_name {
     char name[MODEL_NAME_MAX];
-    uint64_t events;
+    uint64_t events, visible; /* all, and what can be read of them */
 };
 size_t model_list(const struct model *m, const struct store_list_query *q, uint64_t position,
-                  struct model_name ret[MODEL_STREAMS]);
+                  int64_t time_us, struct model_name ret[MODEL_STREAMS]);
 
 /* Names, into buffers of MODEL_NAME_MAX. */
 struct bytes model_stream(unsigned stream, char *ret);

@@ -75,8 +75,33 @@ static void random_condition(struct plan_maker *m, struct plan *p)
     }
 }
 
+/* A change of a stream's life, of one in ten commands. */
+static void random_life(struct plan_maker *m, struct plan *p)
+{
+    unsigned stream = random_stream(m);
+    uint64_t head = m->model->streams[stream].n;
+    static const enum command_kind KINDS[] = {COMMAND_SET_METADATA, COMMAND_SET_METADATA,
+                                              COMMAND_DELETE_STREAM, COMMAND_REDACT,
+                                              COMMAND_REDACT};
+    *p = (struct plan){.kind = KINDS[below(m, 5)]};
+    p->life.stream = stream;
+    p->life.revision = below(m, head + 2);
+    p->life.tombstone = stream > 20 && chance(m, 30);
+    p->life.change = (struct life_change){.set_max_count = chance(m, 40),
+                                          .set_max_age = chance(m, 40),
+                                          .set_truncate_before = chance(m, 40),
+                                          .max_count = chance(m, 40) ? 0 : below(m, 40),
+                                          .max_age_s = chance(m, 40) ? 0 : below(m, 30),
+                                          .truncate_before = head - below(m, head / 3 + 1)};
+    p->life.change.truncate_before += chance(m, 10) ? 2 : 0;
+}
+
 static void random_plan(struct plan_maker *m, struct plan *p)
 {
+    if (chance(m, 10)) {
+        random_life(m, p);
+        return;
+    }
     *p = (struct plan){.append_count = chance(m, 80) ? 1 : 1 + below(m, PLAN_APPENDS_MAX),
                        .check_count = chance(m, 85) ? 0 : below(m, PLAN_CHECKS_MAX + 1)};
     for (size_t i = 0; i < p->append_count; i++) {
@@ -151,9 +176,38 @@ static void add_item(struct command *c, unsigned type_bits, unsigned tag_bits)
     assert_int_equal(command_add_condition_item(c, &item), ERR_OK);
 }
 
+static struct command *life_command(const struct plan *p)
+{
+    static uint64_t next_id = (uint64_t)1 << 61;
+    char name[MODEL_NAME_MAX];
+    uint8_t id[UUID_BYTES];
+    struct command *c = test_command();
+    struct bytes stream = model_stream(p->life.stream, name), fresh = bytes_of(id, UUID_BYTES);
+    test_id(next_id++, id);
+    err_t err = ERR_OK;
+    switch (p->kind) {
+    case COMMAND_SET_METADATA:
+        err = command_set_metadata(c, stream, TEST_ANY, &p->life.change, fresh);
+        break;
+    case COMMAND_DELETE_STREAM:
+        err = command_delete_stream(c, stream, TEST_ANY, p->life.tombstone, fresh);
+        break;
+    case COMMAND_REDACT:
+        err = command_redact(c, stream, p->life.revision, BYTES_NONE, fresh);
+        break;
+    case COMMAND_APPEND:
+        fail();
+    }
+    assert_int_equal(err, ERR_OK);
+    return c;
+}
+
 struct command *plan_command(const struct plan *p)
 {
     char name[MODEL_NAME_MAX];
+    if (p->kind != COMMAND_APPEND) {
+        return life_command(p);
+    }
     struct command *c = test_command();
     for (size_t i = 0; i < p->append_count; i++) {
         struct bytes stream = model_stream(p->appends[i].stream, name);
@@ -207,9 +261,25 @@ static void compare_violations(const struct command *c, const struct plan *p)
     assert_int_equal(command_condition_violations(c), matches);
 }
 
+static void compare_life(const struct command *c, const struct plan *p)
+{
+    const struct life_result *got = command_life_result(c), *want = &p->life.result;
+    if (p->verdict == VERDICT_COMMITTED || p->verdict == VERDICT_DUPLICATE) {
+        assert_int_equal(got->position, want->position);
+        assert_int_equal(got->head_revision, want->head_revision);
+        assert_int_equal(got->first_revision, want->first_revision);
+        assert_int_equal(got->deleted, want->deleted);
+        assert_int_equal(got->tombstoned, want->tombstoned);
+    }
+}
+
 void plan_compare(const struct plan *p, const struct command *c)
 {
     assert_int_equal(command_verdict(c), p->verdict);
+    if (p->kind != COMMAND_APPEND) {
+        compare_life(c, p);
+        return;
+    }
     switch (p->verdict) {
     case VERDICT_COMMITTED:
     case VERDICT_DUPLICATE:
@@ -224,9 +294,11 @@ void plan_compare(const struct plan *p, const struct command *c)
         assert_int_equal(command_fault_append(c), p->fault_append);
         assert_int_equal(command_fault_event(c), p->fault_event);
         break;
+    case VERDICT_STREAM_DELETED:
+        assert_int_equal(command_fault_append(c), p->fault_append);
+        break;
     case VERDICT_NONE:
     case VERDICT_CONDITION_TOO_BROAD:
-    case VERDICT_STREAM_DELETED:
     case VERDICT_FAILED:
     case VERDICT_STREAM_NOT_FOUND:
     case VERDICT_EVENT_NOT_FOUND:

@@ -1,9 +1,10 @@
-/* Random operations on a store (appends of all kinds, reads, listings, apply steps, reopening,
- * crashes, reindex, verify), compared with the model. DAYBOOK_TEST_SEED=n repeats a run,
- * DAYBOOK_TEST_OPS=n says how long it is. The tail and the segments are so small that freezing,
- * rolling and recycling happen all the time; every few thousand operations a new store is begun
- * with other sizes. */
+/* Random operations on a store (appends of all kinds, changes of streams' lives, reads, listings,
+ * apply and reclaim steps, reopening, crashes, reindex, verify), compared with the model.
+ * DAYBOOK_TEST_SEED=n repeats a run, DAYBOOK_TEST_OPS=n says how long it is. The tail and the
+ * segments are so small that freezing, rolling and recycling happen all the time; every few
+ * thousand operations a new store is begun with other sizes. */
 #include "storage/names.h"
+#include "tests/model/model_life.h"
 #include "tests/model/plan.h"
 #include "tests/unit/support.h"
 
@@ -28,6 +29,8 @@ struct run {
     struct model model;
     struct plan_maker maker;
     struct store_view *views[VIEWS_MAX]; /* held while the store changes; may be NULL */
+    int64_t view_times[VIEWS_MAX];
+    int64_t time_us; /* of the view that is read */
 };
 
 static bool chance(struct run *r, unsigned percent)
@@ -48,6 +51,7 @@ static void op_commit(struct run *r)
     struct command *commands[GROUP_MAX];
     size_t n = chance(r, 60) ? 1 : 1 + below(r, GROUP_MAX);
     r->now_us += (int64_t)below(r, 1000) - 100;
+    r->now_us += chance(r, 5) ? (int64_t)below(r, 5000000) : 0;
     for (size_t i = 0; i < n; i++) {
         plan_next(&r->maker, &plans[i]);
         commands[i] = plan_command(&plans[i]);
@@ -63,19 +67,37 @@ static void op_commit(struct run *r)
 
 /* ---- reading ---- */
 
+/* Views are of the model's clock, which a restart does not set back. */
+static struct store_view *open_view(struct run *r, int64_t *ret_time_us)
+{
+    struct store_view *v;
+    assert_int_equal(store_view_open(r->store, &v), ERR_OK);
+    store_view_set_time(v, r->model.last_time_us);
+    *ret_time_us = r->model.last_time_us;
+    return v;
+}
+
 /* A held view or a new one; *ret_own: to be closed by the caller. */
 static struct store_view *random_view(struct run *r, bool *ret_own)
 {
-    struct store_view *v = r->views[below(r, VIEWS_MAX)];
+    size_t i = below(r, VIEWS_MAX);
+    struct store_view *v = r->views[i];
     *ret_own = v == NULL;
+    r->time_us = r->view_times[i];
     if (v == NULL) {
-        assert_int_equal(store_view_open(r->store, &v), ERR_OK);
+        v = open_view(r, &r->time_us);
         assert_int_equal(store_view_position(v), r->model.n);
     }
     return v;
 }
 
-static void compare_event(const struct run *r, const struct store_record *record)
+static bool can_be_read(const struct run *r, uint64_t position, uint64_t end)
+{
+    return !model_is_hidden(&r->model, position, end, r->time_us);
+}
+
+/* `end`: position of the view that it was read through. */
+static void compare_event(const struct run *r, const struct store_record *record, uint64_t end)
 {
     char name[MODEL_DATA_MAX];
     struct event event;
@@ -85,9 +107,15 @@ static void compare_event(const struct run *r, const struct store_record *record
     assert_int_equal(event.position, record->position);
     assert_int_equal(event.revision, want->revision);
     assert_int_equal(event.time_us, want->time_us);
+    if (want->system) {
+        assert_true(bytes_equal(event.stream, BYTES_LITERAL("$streams")));
+        return;
+    }
+    bool redacted = want->redacted_at > 0 && want->redacted_at <= end;
+    assert_int_equal(event.redacted, redacted);
     assert_true(bytes_equal(event.stream, model_stream(want->stream, name)));
     assert_true(bytes_equal(event.type, model_type(want->type, name)));
-    assert_true(bytes_equal(event.data, model_data(want->data, name)));
+    assert_true(bytes_equal(event.data, redacted ? BYTES_NONE : model_data(want->data, name)));
     test_id(want->id, id);
     assert_true(bytes_equal(event.id, bytes_of(id, UUID_BYTES)));
     assert_int_equal(event.tag_count, __builtin_popcount(want->tags));
@@ -134,7 +162,8 @@ static uint64_t next_match(const struct run *r, const struct store_query *q, uin
         } else {
             place = place < end ? place + 1 : 0;
         }
-        if (place == 0 || model_matches(&r->model, place, &q->filter)) {
+        if (place == 0 ||
+            (model_matches(&r->model, place, &q->filter) && can_be_read(r, place, end))) {
             return place;
         }
     }
@@ -151,7 +180,7 @@ static void compare_log(struct run *r, struct store_view *v, const struct store_
         assert_int_equal(store_read_next(read, &record), ERR_OK);
         assert_int_equal(record.position, want);
         assert_int_equal(store_read_place(read), want);
-        compare_event(r, &record);
+        compare_event(r, &record, end);
         want = q->backward && want == 1 ? 0 : next_match(r, q, want, end);
     }
     if (want == 0) {
@@ -187,6 +216,7 @@ static void op_read_log(struct run *r)
                                        .prefix_count = prefixes.n,
                                        .tags = tags.items,
                                        .tag_count = tags.n,
+                                       .system = chance(r, 30),
                                        .since_us = random_time(r),
                                        .until_us = random_time(r)}};
     bool empty = false; /* the empty category is no name */
@@ -208,9 +238,11 @@ static void compare_stream(struct run *r, struct store_view *v, unsigned stream,
     struct store_record record;
     const struct model_stream_state *s = &r->model.streams[stream];
     uint64_t head = model_head(&r->model, stream, store_view_position(v)), place = q->from;
+    uint64_t end = store_view_position(v), first = model_first(&r->model, stream, end, r->time_us);
+    bool deleted = head > 0 && model_is_deleted(&r->model, stream, end);
     err_t err = store_read_open(v, q, &read);
-    assert_int_equal(err, head == 0 ? ERR_NOT_FOUND : ERR_OK);
-    if (head == 0) {
+    assert_int_equal(err, head == 0 ? ERR_NOT_FOUND : deleted ? ERR_GONE : ERR_OK);
+    if (err != ERR_OK) {
         return;
     }
     for (;;) {
@@ -222,6 +254,12 @@ static void compare_stream(struct run *r, struct store_view *v, unsigned stream,
         if (place == 0) {
             break;
         }
+        if (place < first) {
+            if (q->backward) {
+                break;
+            }
+            continue;
+        }
         char type[MODEL_NAME_MAX];
         uint64_t position = s->positions[place - 1];
         struct bytes name = model_type(r->model.events[position - 1].type, type);
@@ -229,7 +267,7 @@ static void compare_stream(struct run *r, struct store_view *v, unsigned stream,
             assert_int_equal(store_read_next(read, &record), ERR_OK);
             assert_int_equal(record.position, position);
             assert_int_equal(store_read_place(read), place);
-            compare_event(r, &record);
+            compare_event(r, &record, end);
         }
         if (q->backward && place == 1) {
             break;
@@ -237,6 +275,25 @@ static void compare_stream(struct run *r, struct store_view *v, unsigned stream,
     }
     assert_int_equal(store_read_next(read, &record), ERR_END);
     store_read_close(read);
+}
+
+static void compare_info(const struct run *r, unsigned stream, uint64_t end,
+                         const struct store_stream_info *info)
+{
+    uint64_t created = r->model.streams[stream].positions[0];
+    uint64_t head = model_head(&r->model, stream, end);
+    uint64_t first = model_first(&r->model, stream, end, r->time_us);
+    struct model_life life = model_life_at(&r->model, stream, end);
+    assert_int_equal(info->head_revision, head);
+    assert_int_equal(info->first_revision, first);
+    assert_int_equal(info->events, head + 1 - first);
+    assert_int_equal(info->created_position, created);
+    assert_int_equal(info->created_time_us, r->model.events[created - 1].time_us);
+    assert_int_equal(info->deleted, model_is_deleted(&r->model, stream, end));
+    assert_int_equal(info->tombstoned, life.tombstoned);
+    assert_int_equal(info->max_count, life.max_count);
+    assert_int_equal(info->max_age_s, life.max_age_s);
+    assert_int_equal(info->truncate_before, life.truncate_before);
 }
 
 static void op_read_stream(struct run *r)
@@ -256,13 +313,35 @@ static void op_read_stream(struct run *r)
     err_t err = store_get_stream(v, q.stream, &info);
     assert_int_equal(err, head == 0 ? ERR_NOT_FOUND : ERR_OK);
     if (head > 0) {
-        uint64_t first = r->model.streams[stream].positions[0];
-        assert_int_equal(info.head_revision, head);
-        assert_int_equal(info.created_position, first);
-        assert_int_equal(info.created_time_us, r->model.events[first - 1].time_us);
+        compare_info(r, stream, store_view_position(v), &info);
     }
     if (own) {
         store_view_close(v);
+    }
+}
+
+/* What asking for one event of a stream comes to. */
+static err_t expected_of(const struct run *r, unsigned stream, uint64_t revision, uint64_t end)
+{
+    uint64_t head = model_head(&r->model, stream, end);
+    if (head > 0 && model_is_deleted(&r->model, stream, end)) {
+        return ERR_GONE;
+    }
+    bool there = revision >= model_first(&r->model, stream, end, r->time_us) && revision <= head;
+    return there ? ERR_OK : ERR_NOT_FOUND;
+}
+
+static void get_position(struct run *r, struct store_view *v)
+{
+    struct store_record record;
+    uint64_t end = store_view_position(v), position = below(r, end + 2);
+    const struct model_event *e = &r->model.events[position - 1];
+    err_t want = position == 0 || position > end ? ERR_NOT_FOUND
+                 : e->system                     ? ERR_OK
+                                                 : expected_of(r, e->stream, e->revision, end);
+    assert_int_equal(store_get_event(v, position, &record), want);
+    if (want == ERR_OK) {
+        compare_event(r, &record, end);
     }
 }
 
@@ -272,19 +351,15 @@ static void op_get(struct run *r)
     char name[MODEL_NAME_MAX];
     struct store_view *v = random_view(r, &own);
     struct store_record record;
-    uint64_t end = store_view_position(v), position = below(r, end + 2);
-    err_t err = store_get_event(v, position, &record);
-    assert_int_equal(err, position == 0 || position > end ? ERR_NOT_FOUND : ERR_OK);
-    if (err == ERR_OK) {
-        compare_event(r, &record);
-    }
+    uint64_t end = store_view_position(v);
+    get_position(r, v);
     unsigned stream = below(r, chance(r, 60) ? 6 : MODEL_STREAMS);
     uint64_t head = model_head(&r->model, stream, end), revision = below(r, head + 2);
-    err = store_get_stream_event(v, model_stream(stream, name), revision, &record);
-    assert_int_equal(err, revision == 0 || revision > head ? ERR_NOT_FOUND : ERR_OK);
+    err_t err = store_get_stream_event(v, model_stream(stream, name), revision, &record);
+    assert_int_equal(err, expected_of(r, stream, revision, end));
     if (err == ERR_OK) {
         assert_int_equal(record.position, r->model.streams[stream].positions[revision - 1]);
-        compare_event(r, &record);
+        compare_event(r, &record, end);
     }
     if (own) {
         store_view_close(v);
@@ -306,13 +381,15 @@ static void op_list(struct run *r)
     if (chance(r, 40)) {
         q.after = model_stream(below(r, MODEL_STREAMS), after);
     }
-    size_t n = model_list(&r->model, &q, store_view_position(v), want);
+    size_t n = model_list(&r->model, &q, store_view_position(v), r->time_us, want);
     assert_int_equal(store_list_names(v, &q, &list), ERR_OK);
     assert_int_equal(list.n, n < q.limit ? n : q.limit);
     assert_int_equal(list.end, n <= q.limit);
     for (size_t i = 0; i < list.n; i++) {
         assert_true(bytes_equal(list.items[i].name, bytes_of_string(want[i].name)));
-        assert_int_equal(list.items[i].events, want[i].events);
+        /* Those that are hidden count until they are reclaimed, except of a stream. */
+        uint64_t least = q.kind == STORE_STREAMS ? want[i].events : want[i].visible;
+        assert_in_range(list.items[i].events, least, want[i].events);
     }
     store_name_list_done(&list);
     if (own) {
@@ -336,7 +413,7 @@ static void op_hold_view(struct run *r)
     store_view_close(r->views[i]);
     r->views[i] = NULL;
     if (chance(r, 70)) {
-        assert_int_equal(store_view_open(r->store, &r->views[i]), ERR_OK);
+        r->views[i] = open_view(r, &r->view_times[i]);
     }
 }
 
@@ -364,12 +441,27 @@ static void check_facts(struct run *r)
     assert_true(stats.applied_position <= stats.position);
 }
 
-/* Times go on from the last event's. */
+/* Times go on from the last event's, or from what reclaim was told: the next command is after
+ * both. */
 static void take_over(struct run *r)
 {
     r->store = test_open_with(&r->options);
-    r->model.last_time_us = r->model.n == 0 ? 0 : r->model.events[r->model.n - 1].time_us;
+    r->now_us = r->now_us < r->model.last_time_us ? r->model.last_time_us : r->now_us;
+    r->now_us += 100;
     check_facts(r);
+}
+
+/* Some steps of reclaim, often with more or less of what is committed applied. */
+static void op_reclaim(struct run *r)
+{
+    bool more = true;
+    r->model.last_time_us = r->now_us > r->model.last_time_us ? r->now_us : r->model.last_time_us;
+    if (chance(r, 50)) {
+        test_apply_all(r->store);
+    }
+    for (unsigned steps = 1 + below(r, 12); steps > 0 && more; steps--) {
+        assert_int_equal(store_reclaim(r->store, r->now_us, &more), ERR_OK);
+    }
 }
 
 static void op_reopen(struct run *r)
@@ -407,8 +499,8 @@ static const struct {
     void (*run)(struct run *r);
     unsigned weight; /* of 1000 */
 } OPS[] = {{op_commit, 480}, {op_read_log, 140}, {op_read_stream, 110}, {op_get, 80},
-           {op_list, 40},    {op_apply, 90},     {op_hold_view, 40},    {op_reopen, 8},
-           {op_crash, 6},    {op_verify, 4},     {op_reindex, 2}};
+           {op_list, 40},    {op_apply, 70},     {op_reclaim, 20},      {op_hold_view, 40},
+           {op_reopen, 8},   {op_crash, 6},      {op_verify, 4},        {op_reindex, 2}};
 
 static void random_op(struct run *r)
 {

@@ -295,6 +295,53 @@ static void test_reclaim_rolling_limits(void **state)
     test_verify_clean(f->store, 202);
 }
 
+/* A max_age_s that a later command has lifted takes nothing more, also while only the old one is
+ * applied. */
+static void test_reclaim_heeds_the_newest_life(void **state)
+{
+    struct fixture *f = *state;
+    struct store_view *v;
+    struct store_record record;
+    bool more;
+    fill(f, 10);
+    struct life_change age = {.set_max_age = true, .max_age_s = 60};
+    assert_int_equal(commit(f, test_metadata("kept-1", &age)), VERDICT_COMMITTED);
+    test_apply_all(f->store);
+    age.max_age_s = 0;
+    assert_int_equal(commit(f, test_metadata("kept-1", &age)), VERDICT_COMMITTED);
+    do {
+        assert_int_equal(store_reclaim(f->store, TEST_TIME_US + 61000000, &more), ERR_OK);
+    } while (more);
+    assert_int_equal(store_view_open(f->store, &v), ERR_OK);
+    assert_int_equal(store_get_event(v, 2, &record), ERR_OK);
+    store_view_close(v);
+    test_verify_clean(f->store, 12);
+}
+
+/* After a crash between the log and its index nothing is reclaimed until the index is complete. */
+static void test_reclaim_waits_for_the_index(void **state)
+{
+    struct fixture *f = *state;
+    struct test_dir copy;
+    bool more;
+    fill(f, 100);
+    assert_int_equal(commit(f, test_delete("secret-1", true)), VERDICT_COMMITTED);
+    while (f->store->applier.stage != APPLY_INDEX) {
+        assert_int_equal(store_apply(f->store, true, &more), ERR_OK);
+    }
+    test_dir_crash(&f->dir, &copy);
+    struct store *s = test_open(&copy);
+    assert_int_equal(store_reclaim(s, TEST_TIME_US, &more), ERR_OK);
+    assert_false(more);
+    assert_false(s->reclaimer->under_way);
+    test_apply_all(s);
+    test_reclaim_all(s, TEST_TIME_US);
+    test_verify_clean(s, 101);
+    assert_false(test_dir_has(&copy, SECRET));
+    store_close(s);
+    test_dir_remove(&copy);
+}
+
 /* Reclaim takes no part in verdicts: the same commands come to the same with it and without. */
 static void test_reclaim_changes_no_verdict(void **state)
 {
@@ -355,6 +402,8 @@ int main(void)
         TEST(test_reclaim_fails_at_every_put),
         TEST(test_reclaim_interleaved),
         TEST(test_reclaim_rolling_limits),
+        TEST(test_reclaim_heeds_the_newest_life),
+        TEST(test_reclaim_waits_for_the_index),
         TEST(test_reclaim_changes_no_verdict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
