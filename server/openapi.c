@@ -455,7 +455,7 @@ static const char *place_of(int where)
 static void put_parameter(struct buf *b, const struct parameter *p)
 {
     buf_put_format(b, "\"%s_%s\":{\"name\":\"%s\",\"in\":\"%s\",\"schema\":%s%s,\"description\":",
-                   where_names[p->where], p->name, p->name, place_of(p->where), p->schema,
+                   where_names[p->where], p->name, p->name, place_of((int)p->where), p->schema,
                    p->where == IN_PATH ? ",\"required\":true" : "");
     put_text(b, p->description);
     buf_put_byte(b, '}');

@@ -557,6 +557,25 @@ def test_media_types_that_a_route_does_not_offer(server, name):
     assert CE_JSON_BATCH in refused.json["detail"] and CE_PROTOBUF_BATCH in refused.json["detail"]
 
 
+def test_redacted_and_deleted(server, name):
+    """A redacted event says so and has neither its data nor its attributes; a stream that was deleted for ever takes none."""
+    stream = name()
+    ce = cloudevent(b"secret", datacontenttype="text/plain", subject="secret", note="secret")
+    assert send(server, events_path(stream), [ce], "json").status == 201
+    assert server.post(events_path(stream) + "/1/redact", {}).status == 200
+    for mode in OUT:
+        got = read_one(server, events_path(stream) + "/1", mode)
+        assert got.pop("redacted") in (True, "true") and "secret" not in str(got)
+        assert (got["data"], got["source"], got["type"]) == (None, "/v1/streams/" + stream, "Happened")
+    assert send(server, events_path(stream), [ce], "binary").json["duplicate"]
+    assert server.request("DELETE", f"/v1/streams/{stream}?tombstone=true").status == 200
+    problem(send(server, events_path(stream), [cloudevent()], "json"), 410, "stream-deleted", "stream")
+    batch = [cloudevent(stream=name()), cloudevent(stream=stream)]
+    problem(send(server, "/v1/events", batch, "json batch"), 410, "stream-deleted", "[1].stream")
+    problem(send(server, "/v1/events", [cloudevent(subject=stream)], "binary"), 410, "stream-deleted", "header.ce-stream")
+    problem(server.get(events_path(stream), CE_JSON_BATCH), 410, "stream-deleted")
+
+
 # ---- pages -----------------------------------------------------------------------------------------
 
 
