@@ -91,7 +91,7 @@ setjmp signal stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdno
 termios time unistd endian byteswap fnmatch libgen grp pwd sched spawn langinfo wchar malloc
 arpa/inet net/if netinet/in netinet/tcp linux/falloc linux/fs
 sys/epoll sys/eventfd sys/file sys/inotify sys/ioctl sys/mman sys/param sys/prctl sys/random
-sys/resource sys/select sys/sendfile sys/signalfd sys/socket sys/stat sys/statfs sys/statvfs sys/time
+sys/resource sys/select sys/sendfile sys/signalfd sys/socket sys/stat sys/statfs sys/statvfs sys/syscall sys/time
 sys/timerfd sys/types sys/uio sys/un sys/utsname sys/wait immintrin nmmintrin arm_acle cpuid
 """.split())
 
