@@ -13,7 +13,8 @@
 #include <stdlib.h>
 
 #define HEARTBEAT_MS   15000
-#define HEARTBEATS_MAX 3 /* missed */
+#define HEARTBEATS_MAX 3    /* missed */
+#define STEADY_MS      1000 /* an answer that went on for so long is no failure when it ends */
 
 struct daybook_follower {
     struct daybook *db;        /* borrowed */
@@ -24,6 +25,7 @@ struct daybook_follower {
     struct daybook_event event;
     struct daybook_followed followed;
     bool finished;
+    uint64_t begun_ms; /* when the request was made */
     struct daybook_retry retry;
     enum daybook_result failed;
 };
@@ -88,6 +90,7 @@ void daybook_follow_free(struct daybook_follower *f)
 static bool start(struct daybook_follower *f)
 {
     uint64_t heartbeat_ms = f->options.heartbeat_ms;
+    f->begun_ms = daybook_now_ms();
     if (heartbeat_ms == 0) {
         heartbeat_ms = HEARTBEAT_MS;
     }
@@ -197,17 +200,28 @@ static enum daybook_result take_control(struct daybook_follower *f, struct daybo
 
 /* ---- connections that end ---- */
 
-/* Also where the server has ended the answer as it should: it shuts down, and is perhaps started
- * again. */
-static enum daybook_result answer_is_over(struct daybook_follower *f)
+/* Whether to make the request again. An answer that the server has ended as it should, after a
+ * while, may have been its last word before a restart, or on a stream that was deleted: that is
+ * seen at once. One that ends soon, again and again, is waited for like a failure. */
+static bool go_on(struct daybook_follower *f, bool ended)
 {
     const struct daybook_transfer *t = &f->arrival.transfer;
-    bool ended = daybook_transfer_ok(t);
+    if (!ended) {
+        return daybook_http_retry(t, &f->retry);
+    }
+    if (daybook_now_ms() - f->begun_ms >= STEADY_MS) {
+        return f->options.retry_ms != DAYBOOK_RETRY_NEVER && !f->db->interrupted;
+    }
+    return daybook_http_wait(t, "the server has ended the answer", &f->retry);
+}
+
+static enum daybook_result answer_is_over(struct daybook_follower *f)
+{
+    bool ended = daybook_transfer_ok(&f->arrival.transfer);
     if (ended && daybook_arrival_is_cut(&f->arrival)) {
         return daybook_fail_protocol(f->db, "its last event is cut short");
     }
-    if (ended ? daybook_http_wait(t, "the server has ended the answer", &f->retry)
-              : daybook_http_retry(t, &f->retry)) {
+    if (go_on(f, ended)) {
         return start(f) ? DAYBOOK_OK : daybook_fail_memory(f->db);
     }
     return ended && !f->db->interrupted ? daybook_fail(f->db, DAYBOOK_ERR_TRANSPORT,

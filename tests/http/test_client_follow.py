@@ -215,6 +215,18 @@ def test_interrupt(program, fresh):
         assert follower.end(1)[-1] == "the call was interrupted: "
 
 
+@pytest.mark.parametrize("query", ["", "?tombstone=true"], ids=["deleted", "tombstoned"])
+def test_a_deleted_stream(program, fresh, query):
+    """A follower of a stream that is deleted gets what there was and is told so."""
+    fill(fresh, 0, 30)
+    expected = lines_of(fresh, "a-1")
+    with Follower(program, fresh.url, "a-1", 0) as follower:
+        follower.wait_line("caught_up")
+        assert fresh.request("DELETE", "/v1/streams/a-1" + query).status == 200
+        assert follower.end(1)[-1].startswith("the stream was deleted: ")
+        assert follower.events() == expected
+
+
 def test_errors(program, fresh):
     """What is asked for wrongly, or of nobody, is an error and not tried for ever."""
     with Follower(program, fresh.url, "", 0, "category=" + "x" * 256) as follower:
