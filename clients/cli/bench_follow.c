@@ -36,9 +36,10 @@ struct follow {
     const struct bench_config *config;
     struct bench_load *load;
     struct bench_stats *stats;
-    struct bench_template append, get;
-    struct pending *pending; /* owned, as all below */
-    uint64_t *waits_for;     /* position, by appending connection; 0: none */
+    struct bench_template get;
+    struct bench_template *appends; /* owned, as all below; by appending connection */
+    struct pending *pending;
+    uint64_t *waits_for; /* position, by appending connection; 0: none */
     struct follower *followers;
     uint64_t random;
     uint64_t number;    /* of the next event */
@@ -69,9 +70,10 @@ static bool next_append(struct follow *f, size_t connection, uint64_t now_ns,
     f->random ^= f->random << 13;
     f->random ^= f->random >> 7;
     f->random ^= f->random << 17;
-    bench_patch_stream(&f->append, (f->random >> 16) % f->config->streams);
-    bench_patch_events(&f->append, f->number++);
-    *ret = (struct bench_request){f->append.bytes.p, f->append.bytes.n, BENCH_COUNT_NONE, 0};
+    struct bench_template *append = &f->appends[connection];
+    bench_patch_stream(append, (f->random >> 16) % f->config->streams);
+    bench_patch_events(append, f->number++);
+    *ret = (struct bench_request){append->bytes.p, append->bytes.n, BENCH_COUNT_NONE, 0};
     return true;
 }
 
@@ -246,17 +248,34 @@ static bool prepare(struct follow *f)
     };
     const char *path =
         config->from_start ? "/v1/events?follow=true" : "/v1/events?follow=true&after=end";
+    f->appends = calloc(appenders(f) + 1, sizeof *f->appends);
     f->pending = calloc(PENDING_MAX, sizeof *f->pending);
     f->waits_for = calloc(appenders(f) + 1, sizeof *f->waits_for);
     f->followers = calloc((size_t)config->followers, sizeof *f->followers);
-    bool ok = f->pending != NULL && f->waits_for != NULL && f->followers != NULL &&
-              bench_append_init(&f->append, &shape) &&
+    bool ok = f->appends != NULL && f->pending != NULL && f->waits_for != NULL &&
+              f->followers != NULL &&
               bench_get_init(&f->get, &shape, path,
                              config->ndjson ? "application/x-ndjson" : "text/event-stream");
+    for (size_t i = 0; ok && i < appenders(f); i++) {
+        ok = bench_append_init(&f->appends[i], &shape);
+    }
     if (!ok) {
         cli_error("no memory for the requests");
     }
     return ok;
+}
+
+static void done_with(struct follow *f)
+{
+    for (size_t i = 0; f->appends != NULL && i < appenders(f); i++) {
+        bench_template_done(&f->appends[i]);
+    }
+    bench_template_done(&f->get);
+    free(f->appends);
+    free(f->pending);
+    free(f->waits_for);
+    free(f->followers);
+    bench_load_close(f->load);
 }
 
 static bool run(struct follow *f, struct bench_stats *stats)
@@ -296,11 +315,6 @@ bool bench_follow_run(const char *url, const struct bench_config *config, struct
         begin_to_measure(&f, ret);
         ok = run(&f, ret);
     }
-    bench_template_done(&f.append);
-    bench_template_done(&f.get);
-    free(f.pending);
-    free(f.waits_for);
-    free(f.followers);
-    bench_load_close(f.load);
+    done_with(&f);
     return ok;
 }
