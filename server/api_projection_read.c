@@ -431,7 +431,7 @@ static err_t dry_steps(struct dry_run *d, struct runner *r)
     err_t err = ERR_OK;
     while (err == ERR_OK && !caught_up && d->events < d->limit && now_us() <= d->until_us) {
         struct store_view *v;
-        err = store_view_open(d->job->app->store, &v);
+        err = app_view_open(d->job->app->store, &v);
         if (err == ERR_OK) {
             err = runner_step(r, v, is_enough, d, &caught_up, d->et);
             store_view_close(v);

@@ -289,7 +289,7 @@ static bool step_part(struct workers *w, struct projection *p, struct part *part
     struct err_text et = {0};
     bool caught_up = false;
     struct step step = {.workers = w, .until_us = workers_now_us() + STEP_US};
-    err_t err = store_view_open(w->options.store, &v);
+    err_t err = app_view_open(w->options.store, &v);
     if (err == ERR_OK) {
         err = runner_step(part->runner, v, is_enough, &step, &caught_up, &et);
         store_view_close(v);
@@ -450,7 +450,7 @@ static struct projection *find_or_add(struct workers *w, const char *name)
 err_t workers_refresh(struct workers *w)
 {
     struct store_view *v;
-    err_t err = store_view_open(w->options.store, &v);
+    err_t err = app_view_open(w->options.store, &v);
     if (err != ERR_OK) {
         return err;
     }

@@ -3,6 +3,7 @@
 #ifndef DAYBOOK_SERVER_WORKERS_INT_H
 #define DAYBOOK_SERVER_WORKERS_INT_H
 
+#include "server/app.h"
 #include "server/workers.h"
 
 #include <pthread.h>

@@ -157,7 +157,7 @@ static err_t order(struct workers *w, struct projection *p, bool skip, struct er
     pthread_mutex_unlock(&w->mutex);
     err_t err = part == NULL ? ERR_INVALID : ERR_OK;
     if (err == ERR_OK && skip) {
-        err = store_view_open(w->options.store, &v);
+        err = app_view_open(w->options.store, &v);
         if (err == ERR_OK) {
             err = runner_skip(part->runner, v, et);
             store_view_close(v);

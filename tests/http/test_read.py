@@ -103,7 +103,7 @@ def from_message(message):
         "revision": message.revision,
         "id": str(uuid.UUID(bytes=message.id)),
         "type": message.type,
-        "data": json.loads(message.data),
+        "data": None if message.redacted else json.loads(message.data),
         "content_type": message.content_type or JSON,
         "time_us": message.time_us,
     }
@@ -111,7 +111,7 @@ def from_message(message):
         one["metadata"] = json.loads(message.metadata)
     if message.tags:
         one["tags"] = list(message.tags)
-    for name in ("occurred_at", "schema_version"):
+    for name in ("occurred_at", "schema_version", "redacted"):
         if getattr(message, name):
             one[name] = getattr(message, name)
     return one

@@ -1,16 +1,20 @@
-"""Deleting on a larger scale: the real data set, and kills."""
+"""Deleting on a larger scale: the real data set, space that is used again, appends that are not stalled, bytes that leave the
+disk."""
+import collections
 import gzip
 import json
 import os
 import pathlib
 import random
+import threading
 import time
+import uuid
 
 import pytest
 
-from support import ROOT, wait_for
+from support import SLOW, ROOT, event, wait_for
 from support_cli import daybook
-from support_life import Model, patch, stream_path
+from support_life import Model, delete, patch, redact, stream_path
 
 LOANS = pathlib.Path(os.environ.get("DAYBOOK_DATA_DIR", ROOT.parent / "shared" / "data")) / "loans.ndjson.gz"
 needs_loans = pytest.mark.skipif(not LOANS.exists(), reason=f"{LOANS} is not there")
@@ -54,7 +58,7 @@ def test_the_real_data(launch, seed, tmp_path):
     for stream in expired:
         wait_for(lambda s=stream: server.get(stream_path(s)).json["events"] == 0, 60, "the events to expire")
         model.streams[stream].floor = model.streams[stream].head + 1
-    sample = rng.sample(touched, 40) + rng.sample(sorted(model.streams), 10)
+    sample = rng.sample(touched, 30) + rng.sample(sorted(model.streams), 10)
     model.check(sample)
     model.check_export(tmp_path / "out")
     server.restart(kill=True)
@@ -63,14 +67,123 @@ def test_the_real_data(launch, seed, tmp_path):
     daybook("reindex", "--data", server.data, timeout=120)
     assert daybook("verify", "--data", server.data, timeout=120).stdout.startswith(b"verify: ok: ")
     server.start()
-    model.check(sample)
+    model.check(sample, full=False)
     assert server.post("/v1/admin/verify").json["findings"] == []
     stream = sample[0] if not model.streams[sample[0]].tombstoned else expired[0]
     model.append(stream, [("After", {}, [])])
     model.check([stream], full=False)
 
 
-# ---- bad luck -----------------------------------------------------------------------------------
+# ---- space ------------------------------------------------------------------------------------------
+
+
+def store_bytes(server):
+    return sum(f.stat().st_size for f in pathlib.Path(server.data).rglob("*") if f.is_file() and "journal" not in str(f))
+
+
+@pytest.mark.timeout_s(240)
+def test_freed_space_is_used_again(launch):
+    """Appending and deleting 4 MB again and again, the data file stops growing, though reclaim runs behind."""
+    server = launch("--apply-interval-ms", "50")
+    sizes = []
+    for turn in range(100):
+        for n in range(4):
+            stream = f"s-{turn}-{n}"
+            for _ in range(5):
+                server.append_ok(stream, [event(data="x" * 2000) for _ in range(100)])
+            assert delete(server, stream).status == 200
+        wait_for(lambda: applied(server), 60, "everything to be applied")
+        sizes.append(store_bytes(server))
+        if turn > 10 and sizes[-1] <= sizes[-6] * 1.02:
+            break
+    else:
+        raise AssertionError(f"it still grows: {sizes}")
+    assert server.read_all() == []
+    assert server.post("/v1/admin/verify").json["findings"] == []
+
+
+def applied(server):
+    status = server.status()
+    return status["applied_position"] == status["position"]
+
+
+@pytest.mark.timeout_s(240)
+def test_reclaim_does_not_stall_appends(launch):
+    """While the events of large streams are being freed, appends are neither refused nor slow."""
+    server = launch("--apply-interval-ms", "50")
+    for n in range(30):
+        for _ in range(2):
+            server.append_ok(f"big-{n}", [event(data="y" * 300) for _ in range(1000)])
+    wait_for(lambda: applied(server), 60, "everything to be applied")
+    waits, stop = [], threading.Event()
+
+    def append():
+        while not stop.is_set():
+            before = time.monotonic()
+            assert server.append("small", event()).status == 201
+            waits.append(time.monotonic() - before)
+
+    thread = threading.Thread(target=append)
+    thread.start()
+    try:
+        for n in range(30):
+            assert delete(server, f"big-{n}", tombstone=n % 2 == 0).status == 200
+        count = len(waits)
+        wait_for(lambda: len(waits) >= count + 1000, 60, "appends")
+    finally:
+        stop.set()
+        thread.join()
+    waits.sort()
+    assert waits[-1] < 2 * SLOW and waits[len(waits) // 2] < 0.1 * SLOW, (waits[len(waits) // 2], waits[-1])
+    assert {e["stream"] for e in server.read_all()} == {"small"}
+
+
+# ---- bytes ------------------------------------------------------------------------------------------
+
+
+def files_with(server, secrets):
+    """Names of files under the data directory that hold any of the byte strings."""
+    found = collections.Counter()
+    for path in pathlib.Path(server.data).rglob("*"):
+        try:
+            content = path.read_bytes() if path.is_file() else b""
+        except FileNotFoundError:
+            continue
+        for secret in secrets:
+            if secret in content:
+                found[path.name] += 1
+    return found
+
+
+@pytest.mark.timeout_s(240)
+@pytest.mark.parametrize("applied", [True, False], ids=["from LMDB", "from memory"])
+@pytest.mark.parametrize("restart", [False, True], ids=["running", "after kill -9"])
+def test_redacted_bytes_leave_the_disk(launch, applied, restart):
+    """No file under the data directory holds a redacted event's data or metadata, once reclaim has been there; other events of
+    the same streams keep theirs."""
+    server = launch("--apply-interval-ms", "20" if applied else "2000")
+    secrets = [uuid.uuid4().hex for _ in range(6)]
+    kept = uuid.uuid4().hex
+    for i, secret in enumerate(secrets):
+        size = 10 if i % 2 else 20_000  # in a page of its own or among others
+        server.append_ok(f"s-{i}", [event(data=kept), event(data=secret + "." * size, metadata={"m": secret[::-1]}), event()])
+    if applied:
+        wait_for(lambda: applied(server), 60, "everything to be applied")
+    for i in range(len(secrets)):
+        assert redact(server, f"s-{i}", 2, "asked for").status == 200
+    if restart:
+        server.restart(kill=True)
+    wanted = [s.encode() for secret in secrets for s in (secret, secret[::-1])]
+    try:
+        wait_for(lambda: not files_with(server, wanted), 90, "the bytes to be gone", step=0.5)
+    except AssertionError:
+        raise AssertionError(f"still there: {files_with(server, wanted)}") from None
+    assert files_with(server, [kept.encode()])
+    assert [e["data"] for e in server.read_all(prefix="s-")] == [kept, None, {}] * len(secrets)
+    assert server.post("/v1/admin/verify").json["findings"] == []
+    server.restart()
+    assert not files_with(server, wanted)
+    assert [e["data"] for e in server.read_all(prefix="s-")] == [kept, None, {}] * len(secrets)
 
 
 @pytest.mark.timeout_s(120)
