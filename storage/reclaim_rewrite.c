@@ -111,8 +111,8 @@ static err_t replace_records(struct rewriter *w, const struct reclaimer *r, uint
 /* The targets from *at on that are in one block; a damaged one stays as it is. */
 static err_t rewrite_block(struct rewriter *w, const struct reclaimer *r, size_t *at)
 {
-    uint64_t first;
-    uint32_t n;
+    uint64_t first = 0;
+    uint32_t n = 0;
     err_t err = take_block(w, r->targets[*at].position, &first, &n);
     log_cursor_reset(&w->log);
     if (err == ERR_CORRUPT) {

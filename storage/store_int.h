@@ -16,7 +16,7 @@
 
 /* The filter over the names of streams that have a life (hide.c): 64 KiB of bits. */
 #define HIDE_FILTER_BITS   (1u << 19)
-#define HIDE_CACHE_ENTRIES 256 /* streams that a view remembers */
+#define HIDE_CACHE_ENTRIES 1024 /* streams that a view remembers */
 
 /* What the applier is in the middle of. */
 enum apply_stage { APPLY_IDLE, APPLY_LOG, APPLY_LIVES, APPLY_INDEX };
