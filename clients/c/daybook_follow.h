@@ -18,8 +18,9 @@ struct daybook_follow_options {
     struct daybook_read_options read; /* forward only; `limit` events end it */
     bool from_end; /* only what is committed from the first DAYBOOK_FOLLOWED_CAUGHT_UP on; `after`
                       must be 0 */
-    /* How often the server shows that it is there when it has nothing to say, as it is configured:
-     * 0: 15,000. A connection that is silent for three times as long is lost. */
+    /* How often the server shows that it is there when it has nothing to say; 0: 15,000, as it is
+     * by default. A connection that is silent for three times as long is lost. Where a server turns
+     * out to be slower, twice that is allowed, and so on, up to an hour's heartbeats. */
     uint64_t heartbeat_ms;
     /* How long the first connection is tried; 0: as the handle's options say. */
     uint64_t first_retry_ms;

@@ -15,6 +15,7 @@
 #define HEARTBEAT_MS   15000
 #define HEARTBEATS_MAX 3    /* missed */
 #define STEADY_MS      1000 /* an answer that went on for so long is no failure when it ends */
+#define SILENCE_MS_MAX ((uint64_t)HEARTBEATS_MAX * 3600 * 1000)
 
 struct daybook_follower {
     struct daybook *db;        /* borrowed */
@@ -25,12 +26,15 @@ struct daybook_follower {
     struct daybook_event event;
     struct daybook_followed followed;
     bool finished;
-    uint64_t begun_ms; /* when the request was made */
+    uint64_t begun_ms;   /* when the request was made */
+    uint64_t silence_ms; /* after which the connection is lost */
+    bool heard, beaten;  /* since then: anything; a heartbeat */
     struct daybook_retry retry;
     enum daybook_result failed;
 };
 
 static const char *fault(const struct daybook_follow_options *o);
+static uint64_t first_silence_ms(const struct daybook_follow_options *o);
 static bool start(struct daybook_follower *f);
 static enum daybook_result take(struct daybook_follower *f, const struct daybook_field *field,
                                 bool *ret_taken);
@@ -55,6 +59,7 @@ enum daybook_result daybook_follow(struct daybook *db, const struct daybook_foll
     f->db = db;
     f->options = options == NULL ? everything : *options;
     f->retry.limit_ms = f->options.first_retry_ms;
+    f->silence_ms = first_silence_ms(&f->options);
     if (f->options.retry_ms == 0) {
         f->options.retry_ms = DAYBOOK_RETRY_FOREVER;
     }
@@ -76,6 +81,13 @@ static const char *fault(const struct daybook_follow_options *o)
     return o->from_end && o->read.after > 0 ? "from_end and after do not go together" : NULL;
 }
 
+static uint64_t first_silence_ms(const struct daybook_follow_options *o)
+{
+    uint64_t heartbeat_ms = o->heartbeat_ms == 0 ? HEARTBEAT_MS : o->heartbeat_ms;
+    return heartbeat_ms < SILENCE_MS_MAX / HEARTBEATS_MAX ? heartbeat_ms * HEARTBEATS_MAX
+                                                          : SILENCE_MS_MAX;
+}
+
 void daybook_follow_free(struct daybook_follower *f)
 {
     if (f != NULL) {
@@ -89,13 +101,9 @@ void daybook_follow_free(struct daybook_follower *f)
 /* Begins the request, or begins it again behind what came last. */
 static bool start(struct daybook_follower *f)
 {
-    uint64_t heartbeat_ms = f->options.heartbeat_ms;
     f->begun_ms = daybook_now_ms();
-    if (heartbeat_ms == 0) {
-        heartbeat_ms = HEARTBEAT_MS;
-    }
-    f->arrival.transfer.timeout_ms =
-        heartbeat_ms < UINT32_MAX ? heartbeat_ms * HEARTBEATS_MAX : UINT32_MAX;
+    f->heard = f->beaten = false;
+    f->arrival.transfer.timeout_ms = f->silence_ms;
     return daybook_arrival_start(&f->arrival, &f->options.read,
                                  f->options.from_end ? DAYBOOK_READING_NEW : DAYBOOK_READING_ON);
 }
@@ -137,6 +145,7 @@ static enum daybook_result take(struct daybook_follower *f, const struct daybook
 {
     /* The connection works: what comes next is another failure, and a follower's own one. */
     f->retry = (struct daybook_retry){.limit_ms = f->options.retry_ms};
+    f->heard = true;
     if (field->number == DAYBOOK_FIELD_EVENTS) {
         enum daybook_result result = take_event(f, field->bytes);
         *ret_taken = result == DAYBOOK_OK;
@@ -189,6 +198,7 @@ static enum daybook_result take_control(struct daybook_follower *f, struct daybo
     }
     *ret_taken = m->kind == DAYBOOK__V1__CONTROL_KIND__CONTROL_KIND_CAUGHT_UP ||
                  m->kind == DAYBOOK__V1__CONTROL_KIND__CONTROL_KIND_HEARTBEAT;
+    f->beaten = f->beaten || m->kind == DAYBOOK__V1__CONTROL_KIND__CONTROL_KIND_HEARTBEAT;
     f->followed = (struct daybook_followed){
         .kind = m->kind == DAYBOOK__V1__CONTROL_KIND__CONTROL_KIND_CAUGHT_UP
                     ? DAYBOOK_FOLLOWED_CAUGHT_UP
@@ -200,6 +210,16 @@ static enum daybook_result take_control(struct daybook_follower *f, struct daybo
 
 /* ---- connections that end ---- */
 
+/* A connection that worked, and went silent without one heartbeat, may be one to a server that is
+ * configured to more patience than we are told. */
+static void learn_silence(struct daybook_follower *f)
+{
+    bool silent = f->arrival.transfer.outcome == CURLE_OPERATION_TIMEDOUT;
+    if (silent && f->heard && !f->beaten) {
+        f->silence_ms = f->silence_ms < SILENCE_MS_MAX / 2 ? f->silence_ms * 2 : SILENCE_MS_MAX;
+    }
+}
+
 /* Whether to make the request again. An answer that the server has ended as it should, after a
  * while, may have been its last word before a restart, or on a stream that was deleted: that is
  * seen at once. One that ends soon, again and again, is waited for like a failure. */
@@ -207,6 +227,7 @@ static bool go_on(struct daybook_follower *f, bool ended)
 {
     const struct daybook_transfer *t = &f->arrival.transfer;
     if (!ended) {
+        learn_silence(f);
         return daybook_http_retry(t, &f->retry);
     }
     if (daybook_now_ms() - f->begun_ms >= STEADY_MS) {

@@ -167,6 +167,17 @@ def test_a_silent_connection(program, fresh):
         assert "waiting" in follower.lines and proxy.connections > 1
 
 
+def test_a_slower_heartbeat(program, launch):
+    """A server whose heartbeats are further apart than was said is not given up again and again."""
+    server = launch("--heartbeat-s", 2)
+    fill(server, 0, 10)
+    with Follower(program, server.url, "", 0, "heartbeat=300") as follower:
+        follower.wait_line("heartbeat 10")
+        waits = follower.lines.count("waiting")
+        wait_for(lambda: follower.lines.count("heartbeat 10") == 3, 30, "more heartbeats")
+        assert 1 <= waits <= 3 and follower.lines.count("waiting") == waits, follower.lines
+
+
 @pytest.mark.timeout_s(180)
 def test_restarts_in_the_middle(program, launch, seed):
     """The server is stopped, or killed, and started again while events are appended: the follower sees the log as it is."""
