@@ -42,8 +42,36 @@ void hide_forget(struct store *s)
         atomic_store_explicit(&s->life_bits[i], 0, memory_order_relaxed);
     }
     atomic_store(&s->has_lives, false);
+    atomic_store(&s->lives_damaged, false);
     atomic_store(&s->redactions_waiting, 0);
     atomic_store(&s->reclaimed_position, 0);
+}
+
+/* Whose life or redaction a damaged row was is not known: from now on none is missing, so what has
+ * no row is not shown either. A reindex makes the rows again. */
+static void note_damage(struct store *s)
+{
+    for (size_t i = 0; i < sizeof s->life_bits; i++) {
+        atomic_store_explicit(&s->life_bits[i], UINT8_MAX, memory_order_relaxed);
+    }
+    atomic_store(&s->has_lives, true);
+    atomic_store(&s->lives_damaged, true);
+    atomic_fetch_add(&s->redactions_waiting, 1);
+}
+
+static err_t missing(const struct store *s)
+{
+    return atomic_load_explicit(&s->lives_damaged, memory_order_relaxed) ? ERR_CORRUPT
+                                                                         : ERR_NOT_FOUND;
+}
+
+static bool is_good_row(const struct kv_row *row, enum kv_table table)
+{
+    struct life life;
+    uint64_t target, position;
+    err_t err =
+        table == KV_LIVES ? lives_decode(row, &life) : redactions_decode(row, &target, &position);
+    return err == ERR_OK;
 }
 
 static err_t load_table(struct store *s, struct kv_txn *txn, enum kv_table table)
@@ -55,7 +83,9 @@ static err_t load_table(struct store *s, struct kv_txn *txn, enum kv_table table
         return err;
     }
     for (err = kv_first(cursor, &row); err == ERR_OK; err = kv_next(cursor, &row)) {
-        if (table == KV_LIVES) {
+        if (!is_good_row(&row, table)) {
+            note_damage(s);
+        } else if (table == KV_LIVES) {
             hide_mark(s, row.key);
         } else {
             atomic_fetch_add(&s->redactions_waiting, 1);
@@ -92,7 +122,8 @@ err_t view_life(struct store_view *v, struct bytes stream, struct life *ret)
     if (tail_find_life(&v->tail, stream, v->life_position, ret)) {
         return ERR_OK;
     }
-    return lives_get(v->txn, stream, ret);
+    err_t err = lives_get(v->txn, stream, ret);
+    return err == ERR_NOT_FOUND ? missing(v->store) : err;
 }
 
 static err_t time_of(struct store_view *v, struct source *s, uint64_t revision, int64_t *ret)
@@ -247,5 +278,8 @@ err_t view_is_redacted(struct store_view *v, uint64_t position, bool *ret)
     }
     err_t err = redactions_get(v->txn, position, &by);
     *ret = err == ERR_OK;
+    if (err == ERR_NOT_FOUND) {
+        err = missing(v->store);
+    }
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }

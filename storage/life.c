@@ -2,10 +2,11 @@
 #include "life.h"
 
 #include "storage/base/buf.h"
+#include "storage/base/crc32c.h"
 #include "storage/wire.h"
 
 #define US_PER_SECOND 1000000
-#define ROW_BYTES     16 /* position and reclaimed, in front of the message */
+#define ROW_BYTES     20 /* checksum, position and reclaimed, in front of the message */
 
 enum life_field {
     LIFE_STREAM_NAME = 1,
@@ -162,14 +163,26 @@ err_t redaction_decode(struct bytes message, struct redaction *ret)
 
 /* ---- the tables ---- */
 
-static err_t decode_value(struct bytes value, struct life *ret)
+/* These rows say what must not be shown: that they say it for another stream, or no more, has to be
+ * noticed before anything is. */
+uint32_t life_row_checksum(struct bytes key, struct bytes value)
 {
-    if (value.n < ROW_BYTES) {
+    return crc32c(crc32c(0, key), bytes_of(value.p + 4, value.n - 4));
+}
+
+static bool is_whole(struct bytes key, struct bytes value, size_t bytes_min)
+{
+    return value.n >= bytes_min && bytes_get_u32le(value.p) == life_row_checksum(key, value);
+}
+
+static err_t decode_value(struct bytes key, struct bytes value, struct life *ret)
+{
+    if (!is_whole(key, value, ROW_BYTES)) {
         return ERR_CORRUPT;
     }
     err_t err = life_decode(bytes_of(value.p + ROW_BYTES, value.n - ROW_BYTES), ret);
-    ret->position = bytes_get_u64le(value.p);
-    ret->reclaimed = bytes_get_u64le(value.p + 8);
+    ret->position = bytes_get_u64le(value.p + 4);
+    ret->reclaimed = bytes_get_u64le(value.p + 12);
     return err;
 }
 
@@ -180,7 +193,7 @@ err_t lives_get(struct kv_txn *txn, struct bytes stream, struct life *ret)
         return ERR_NOT_FOUND;
     }
     err_t err = kv_get(txn, KV_LIVES, stream, &value);
-    return err == ERR_OK ? decode_value(value, ret) : err;
+    return err == ERR_OK ? decode_value(stream, value, ret) : err;
 }
 
 err_t lives_put(struct kv_txn *txn, const struct life *l)
@@ -192,9 +205,10 @@ err_t lives_put(struct kv_txn *txn, const struct life *l)
     if (p == NULL) {
         return buf_status(&b);
     }
-    bytes_put_u64le(p, l->position);
-    bytes_put_u64le(p + 8, l->reclaimed);
+    bytes_put_u64le(p + 4, l->position);
+    bytes_put_u64le(p + 12, l->reclaimed);
     life_encode(p + ROW_BYTES, l);
+    bytes_put_u32le(p, life_row_checksum(l->stream, bytes_of(p, n)));
     err_t err = kv_put(txn, KV_LIVES, l->stream, bytes_of(p, n));
     buf_done(&b);
     return err;
@@ -202,7 +216,7 @@ err_t lives_put(struct kv_txn *txn, const struct life *l)
 
 err_t lives_decode(const struct kv_row *row, struct life *ret)
 {
-    err_t err = decode_value(row->value, ret);
+    err_t err = decode_value(row->key, row->value, ret);
     return err == ERR_OK && !bytes_equal(row->key, ret->stream) ? ERR_CORRUPT : err;
 }
 
@@ -214,23 +228,28 @@ static struct bytes redaction_key(uint64_t target, uint8_t key[REDACTION_KEY_BYT
 
 err_t redactions_put(struct kv_txn *txn, uint64_t target, uint64_t position)
 {
-    uint8_t key[REDACTION_KEY_BYTES], value[8];
-    bytes_put_u64le(value, position);
-    return kv_put(txn, KV_REDACTIONS, redaction_key(target, key), bytes_of(value, sizeof value));
+    uint8_t key[REDACTION_KEY_BYTES], value[REDACTION_VALUE_BYTES];
+    struct bytes k = redaction_key(target, key), v = bytes_of(value, sizeof value);
+    bytes_put_u64le(value + 4, position);
+    bytes_put_u32le(value, life_row_checksum(k, v));
+    return kv_put(txn, KV_REDACTIONS, k, v);
+}
+
+static err_t decode_redaction(struct bytes key, struct bytes value, uint64_t *ret_position)
+{
+    if (value.n != REDACTION_VALUE_BYTES || !is_whole(key, value, REDACTION_VALUE_BYTES)) {
+        return ERR_CORRUPT;
+    }
+    *ret_position = bytes_get_u64le(value.p + 4);
+    return ERR_OK;
 }
 
 err_t redactions_get(struct kv_txn *txn, uint64_t target, uint64_t *ret_position)
 {
     uint8_t key[REDACTION_KEY_BYTES];
-    struct bytes value;
-    err_t err = kv_get(txn, KV_REDACTIONS, redaction_key(target, key), &value);
-    if (err == ERR_OK && value.n != 8) {
-        return ERR_CORRUPT;
-    }
-    if (err == ERR_OK) {
-        *ret_position = bytes_get_u64le(value.p);
-    }
-    return err;
+    struct bytes value, k = redaction_key(target, key);
+    err_t err = kv_get(txn, KV_REDACTIONS, k, &value);
+    return err == ERR_OK ? decode_redaction(k, value, ret_position) : err;
 }
 
 err_t redactions_delete(struct kv_txn *txn, uint64_t target)
@@ -241,10 +260,10 @@ err_t redactions_delete(struct kv_txn *txn, uint64_t target)
 
 err_t redactions_decode(const struct kv_row *row, uint64_t *ret_target, uint64_t *ret_position)
 {
-    if (row->key.n != REDACTION_KEY_BYTES || row->value.n != 8) {
+    if (row->key.n != REDACTION_KEY_BYTES) {
         return ERR_CORRUPT;
     }
     *ret_target = bytes_get_u64be(row->key.p);
-    *ret_position = bytes_get_u64le(row->value.p);
-    return *ret_target > 0 ? ERR_OK : ERR_CORRUPT;
+    err_t err = decode_redaction(row->key, row->value, ret_position);
+    return err == ERR_OK && *ret_target == 0 ? ERR_CORRUPT : err;
 }

@@ -54,6 +54,9 @@ MUST_CHECK err_t redaction_decode(struct bytes message, struct redaction *ret);
 
 /* ---- the tables ---- */
 
+/* What the first 4 bytes of a row's value must be. */
+uint32_t life_row_checksum(struct bytes key, struct bytes value);
+
 /* The stream's life; ERR_NOT_FOUND: it has none. Borrowed from the transaction. */
 MUST_CHECK err_t lives_get(struct kv_txn *txn, struct bytes stream, struct life *ret);
 MUST_CHECK err_t lives_put(struct kv_txn *txn, const struct life *l);
@@ -61,7 +64,8 @@ MUST_CHECK err_t lives_decode(const struct kv_row *row, struct life *ret);
 
 /* Redactions whose target is not wiped yet: target position, and position of the event that asks
  * for it. */
-#define REDACTION_KEY_BYTES 8
+#define REDACTION_KEY_BYTES   8
+#define REDACTION_VALUE_BYTES 12
 MUST_CHECK err_t redactions_put(struct kv_txn *txn, uint64_t target, uint64_t position);
 /* ERR_NOT_FOUND: none waits. */
 MUST_CHECK err_t redactions_get(struct kv_txn *txn, uint64_t target, uint64_t *ret_position);

@@ -3,7 +3,10 @@
 
 #include <assert.h>
 
-#define NAME_ROW_BYTES 32
+#include "storage/base/crc32c.h"
+
+#define NAME_ROW_BYTES  36
+#define NAME_ROW_AT_CRC 32 /* of the key and all before it */
 
 static_assert(EVENT_TAGS_MAX <= 1 << NAME_ID_TAG_BITS, "an id says which tag it is");
 
@@ -16,9 +19,17 @@ struct bytes names_key(enum name_kind kind, struct bytes name, uint8_t *key)
     return bytes_of(key, 1 + name.n);
 }
 
-static err_t decode_row(struct bytes value, struct name_row *ret)
+/* A row that says another id leads to another name's events, and a smaller head of a stream to
+ * revisions that were given already and to events that are hidden. */
+static uint32_t checksum(struct bytes key, const uint8_t *value)
 {
-    if (value.n != NAME_ROW_BYTES) {
+    return crc32c(crc32c(0, key), bytes_of(value, NAME_ROW_AT_CRC));
+}
+
+static err_t decode_row(struct bytes key, struct bytes value, struct name_row *ret)
+{
+    if (value.n != NAME_ROW_BYTES ||
+        bytes_get_u32le(value.p + NAME_ROW_AT_CRC) != checksum(key, value.p)) {
         return ERR_CORRUPT;
     }
     ret->id = bytes_get_u64le(value.p);
@@ -39,8 +50,9 @@ err_t names_get(struct kv_txn *txn, enum name_kind kind, struct bytes name, stru
     if (name.n > EVENT_NAME_MAX) {
         return ERR_NOT_FOUND; /* no event can have it */
     }
-    err_t err = kv_get(txn, KV_NAMES, names_key(kind, name, key), &value);
-    return err == ERR_OK ? decode_row(value, ret) : err;
+    struct bytes k = names_key(kind, name, key);
+    err_t err = kv_get(txn, KV_NAMES, k, &value);
+    return err == ERR_OK ? decode_row(k, value, ret) : err;
 }
 
 err_t names_put(struct kv_txn *txn, enum name_kind kind, struct bytes name,
@@ -51,7 +63,9 @@ err_t names_put(struct kv_txn *txn, enum name_kind kind, struct bytes name,
     bytes_put_u64le(value + 8, row->count);
     bytes_put_u64le(value + 16, row->last);
     bytes_put_u64le(value + 24, row->first);
-    return kv_put(txn, KV_NAMES, names_key(kind, name, key), bytes_of(value, sizeof value));
+    struct bytes k = names_key(kind, name, key);
+    bytes_put_u32le(value + NAME_ROW_AT_CRC, checksum(k, value));
+    return kv_put(txn, KV_NAMES, k, bytes_of(value, sizeof value));
 }
 
 err_t names_delete(struct kv_txn *txn, enum name_kind kind, struct bytes name)
@@ -68,5 +82,5 @@ err_t names_decode(const struct kv_row *row, enum name_kind *ret_kind, struct by
     }
     *ret_kind = (enum name_kind)row->key.p[0];
     *ret_name = bytes_of(row->key.p + 1, row->key.n - 1);
-    return decode_row(row->value, ret);
+    return decode_row(row->key, row->value, ret);
 }

@@ -447,18 +447,29 @@ static err_t next_position(struct store_read *r, uint64_t *ret)
     return err == ERR_END ? at_end(r) : err;
 }
 
+/* A list says where a record is, the record itself whose it is: where they differ the index is
+ * damaged, and what it leads to may be hidden. */
+static err_t confirm(struct bytes body, struct bytes stream, uint64_t revision)
+{
+    struct record_head head;
+    err_t err = record_peek(body, &head);
+    bool same = err == ERR_OK && head.revision == revision && bytes_equal(head.stream, stream);
+    return err != ERR_OK || same ? err : ERR_CORRUPT;
+}
+
 /* Of a stream all that is hidden lies before its first revision. */
 static err_t hides(const struct store_read *r, const struct store_record *record, uint32_t flags,
                    bool *ret)
 {
     if (r->stream != NULL) {
         *ret = (flags & RECORD_GONE) != 0;
-        return ERR_OK;
+        return *ret ? ERR_OK : confirm(record->body, r->query.stream, r->place);
     }
     return view_hides(r->view, record->body, flags, ret);
 }
 
-/* What the postings did not settle is looked up in the record. */
+/* What the postings did not settle is looked up in the record, and what they did is confirmed by
+ * it. */
 static err_t matches(const struct store_read *r, const struct store_record *record, uint32_t flags,
                      bool *ret)
 {
@@ -467,13 +478,15 @@ static err_t matches(const struct store_read *r, const struct store_record *reco
     bool wanted = (flags & RECORD_SYSTEM) == 0 || f->system;
     err_t err = wanted ? hides(r, record, flags, &hidden) : ERR_OK;
     *ret = !hidden;
-    if (err != ERR_OK || hidden || (!check_types && !r->check_prefixes)) {
+    bool settled = !check_types && !r->check_prefixes;
+    if (err != ERR_OK || hidden || (settled && r->dimension_count == 0)) {
         return err;
     }
     struct event event;
     err = store_record_decode(record, &event);
     if (err == ERR_OK) {
         *ret = store_filter_matches(f, &event);
+        err = *ret || !settled ? ERR_OK : ERR_CORRUPT;
     }
     return err;
 }
@@ -521,5 +534,8 @@ err_t store_get_stream_event(struct store_view *v, struct bytes stream, uint64_t
     }
     source_close(s);
     free(s);
-    return err == ERR_OK ? store_get_event(v, position, ret) : err;
+    if (err == ERR_OK) {
+        err = store_get_event(v, position, ret);
+    }
+    return err == ERR_OK ? confirm(ret->body, stream, revision) : err;
 }

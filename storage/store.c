@@ -463,6 +463,7 @@ static err_t check_log(struct store *s)
     if (err != ERR_OK) {
         return err;
     }
+    v->stored_redactions = false; /* what says so is made again, whatever it says now */
     for (uint64_t p = 1; p <= s->log_position && err == ERR_OK; p++) {
         struct bytes body;
         struct event event;

@@ -60,7 +60,8 @@ struct store {
 
     /* The store's clock: never behind an event, nor behind what reclaim was told. */
     _Atomic int64_t clock_us;
-    _Atomic bool has_lives;                          /* some stream has a life */
+    _Atomic bool has_lives;     /* some stream has a life */
+    _Atomic bool lives_damaged; /* a row of lives or redactions was found damaged at the start */
     _Atomic uint8_t life_bits[HIDE_FILTER_BITS / 8]; /* which may */
     _Atomic uint64_t life_position;                  /* of the last event that says a life */
     _Atomic uint64_t reclaimed_position;             /* lives up to here are done (reclaim.h) */

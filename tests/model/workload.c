@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "tests/unit/support.h"
 
@@ -32,7 +33,7 @@ static size_t stream_at(uint64_t seed, uint64_t start, uint64_t position)
     return value_of(seed, is_mixed(seed, start) ? position : start, 3) % WORKLOAD_STREAMS;
 }
 
-static const char *stream_name(size_t stream, char ret[16])
+const char *workload_stream_name(size_t stream, char ret[16])
 {
     snprintf(ret, 16, "c%d-%d", (int)(stream % 3), (int)stream);
     return ret;
@@ -177,7 +178,7 @@ static void add_append(struct command *c, uint64_t seed, const struct workload_c
 {
     for (uint64_t p = plan->start; p < plan->start + plan->events; p++) {
         char stream[16];
-        stream_name(stream_at(seed, plan->start, p), stream);
+        workload_stream_name(stream_at(seed, plan->start, p), stream);
         if (p == plan->start || is_mixed(seed, plan->start)) {
             test_add_append(c, stream, TEST_ANY);
         }
@@ -189,7 +190,7 @@ static err_t add_life(struct command *c, const struct workload_command *plan)
 {
     char name[16];
     uint8_t id[UUID_BYTES];
-    struct bytes stream = bytes_of_string(stream_name(plan->stream, name));
+    struct bytes stream = bytes_of_string(workload_stream_name(plan->stream, name));
     struct life_change change = {.set_max_count = plan->kind == WORKLOAD_LIMIT,
                                  .max_count = plan->value,
                                  .set_truncate_before = plan->kind == WORKLOAD_TRUNCATE,
@@ -262,22 +263,46 @@ static const char *say(uint64_t position, const char *what)
     return wrong;
 }
 
-/* A place in the log of an append. */
-struct expected {
-    uint64_t position, revision;
-    size_t stream;
-    bool visible, redacted;
-};
+struct workload_event *workload_events(uint64_t seed, uint64_t position)
+{
+    struct workload end, w;
+    uint64_t heads[WORKLOAD_STREAMS] = {0};
+    struct workload_event *events = calloc(position + 1, sizeof *events);
+    assert_non_null(events);
+    workload_init_at(&end, seed, position);
+    workload_init(&w, seed);
+    while (w.position < position) {
+        struct workload_command c = workload_next(&w);
+        for (uint64_t p = c.start; p < c.start + c.events && p <= position; p++) {
+            size_t stream = stream_at(seed, c.start, p);
+            const struct workload_stream *s = &end.streams[stream];
+            if (c.kind != WORKLOAD_APPEND) {
+                events[p] = (struct workload_event){.life = true, .visible = true};
+                continue;
+            }
+            uint64_t revision = ++heads[stream];
+            events[p] =
+                (struct workload_event){.stream = stream,
+                                        .revision = revision,
+                                        .visible = !s->deleted && revision >= visible_from(s),
+                                        .redacted = is_redacted(&end, stream, revision)};
+        }
+    }
+    return events;
+}
 
-static bool is_as_expected(const struct workload *w, const struct expected *x,
-                           const struct event *e)
+bool workload_is(uint64_t seed, const struct workload_event *events, const struct event *e)
 {
     static char data[DATA_MAX];
     char stream[16], type[16];
-    snprintf(type, sizeof type, "T%d", (int)(x->position % 3));
-    struct bytes wanted = bytes_of((const uint8_t *)data, data_of(w->seed, x->position, data));
-    return e->position == x->position && e->revision == x->revision &&
-           bytes_equal(e->stream, bytes_of_string(stream_name(x->stream, stream))) &&
+    const struct workload_event *x = &events[e->position];
+    if (x->life) {
+        return bytes_equal(e->stream, bytes_of_string("$streams"));
+    }
+    snprintf(type, sizeof type, "T%d", (int)(e->position % 3));
+    struct bytes wanted = bytes_of((const uint8_t *)data, data_of(seed, e->position, data));
+    return e->revision == x->revision &&
+           bytes_equal(e->stream, bytes_of_string(workload_stream_name(x->stream, stream))) &&
            bytes_equal(e->type, bytes_of_string(type)) && e->redacted == x->redacted &&
            (x->redacted ? e->data.n == 0 : bytes_equal(e->data, wanted));
 }
@@ -287,80 +312,57 @@ static bool is_hidden(err_t err)
     return err == ERR_NOT_FOUND || err == ERR_GONE;
 }
 
-static const char *check_append(struct store_view *v, const struct workload *w,
-                                const struct expected *x)
+/* Of an append: by its stream and revision it is what it is by its position. */
+static const char *check_by_stream(struct store_view *v, const struct workload_event *x,
+                                   uint64_t position)
 {
     char stream[16];
-    struct store_record record, same = {0};
-    struct event e;
-    err_t by_stream = store_get_stream_event(v, bytes_of_string(stream_name(x->stream, stream)),
-                                             x->revision, &same);
-    err_t err = store_get_event(v, x->position, &record);
+    struct store_record record;
+    struct bytes name = bytes_of_string(workload_stream_name(x->stream, stream));
+    err_t err = store_get_stream_event(v, name, x->revision, &record);
     if (!x->visible) {
-        return is_hidden(err) && is_hidden(by_stream) ? NULL
-                                                      : say(x->position, "a hidden event is shown");
+        return is_hidden(err) ? NULL : say(position, "a hidden event is shown by its stream");
     }
-    if (err == ERR_OK) {
-        err = store_record_decode(&record, &e);
-    }
-    if (err != ERR_OK) {
-        return say(x->position, err_name(err));
-    }
-    if (!is_as_expected(w, x, &e)) {
-        return say(x->position, "another event");
-    }
-    return by_stream == ERR_OK && same.position == x->position
-               ? NULL
-               : say(x->position, "not found by its stream");
+    bool good = err == ERR_OK && record.position == position;
+    return good ? NULL : say(position, "not found by its stream");
 }
 
-static const char *check_life(struct store_view *v, uint64_t position)
+static const char *check_position(struct store_view *v, uint64_t seed,
+                                  const struct workload_event *events, uint64_t position)
 {
     struct store_record record;
     struct event e;
+    const struct workload_event *x = &events[position];
     err_t err = store_get_event(v, position, &record);
-    if (err == ERR_OK) {
+    if (!x->visible && !is_hidden(err)) {
+        return say(position, "a hidden event is shown");
+    }
+    if (x->visible && err == ERR_OK) {
         err = store_record_decode(&record, &e);
     }
-    bool good = err == ERR_OK && bytes_equal(e.stream, bytes_of_string("$streams"));
-    return good ? NULL : say(position, "no event of the system's");
-}
-
-/* `end`: the state at the end, which says what is to be seen. */
-static const char *check_command(struct store_view *v, const struct workload *end,
-                                 const struct workload_command *c, uint64_t heads[WORKLOAD_STREAMS])
-{
-    if (c->kind != WORKLOAD_APPEND) {
-        return check_life(v, c->start);
+    if (x->visible && err != ERR_OK) {
+        return say(position, err_name(err));
     }
-    for (uint64_t p = c->start; p < c->start + c->events; p++) {
-        struct expected x = {.position = p, .stream = stream_at(end->seed, c->start, p)};
-        const struct workload_stream *s = &end->streams[x.stream];
-        x.revision = ++heads[x.stream];
-        x.visible = !s->deleted && x.revision >= visible_from(s);
-        x.redacted = is_redacted(end, x.stream, x.revision);
-        const char *bad = check_append(v, end, &x);
-        if (bad != NULL) {
-            return bad;
-        }
+    if (x->visible && !workload_is(seed, events, &e)) {
+        return say(position, "another event");
     }
-    return NULL;
+    return x->life ? NULL : check_by_stream(v, x, position);
 }
 
 static const char *check_view(struct store_view *v, uint64_t seed)
 {
-    struct workload end, w;
-    uint64_t position = store_view_position(v), heads[WORKLOAD_STREAMS] = {0};
+    struct workload end;
+    uint64_t position = store_view_position(v);
     workload_init_at(&end, seed, position);
     if (end.position != position) {
         return say(position, "the store ends inside a command");
     }
+    struct workload_event *events = workload_events(seed, position);
     const char *bad = NULL;
-    workload_init(&w, seed);
-    while (w.position < position && bad == NULL) {
-        struct workload_command c = workload_next(&w);
-        bad = check_command(v, &end, &c, heads);
+    for (uint64_t p = 1; p <= position && bad == NULL; p++) {
+        bad = check_position(v, seed, events, p);
     }
+    free(events);
     return bad;
 }
 

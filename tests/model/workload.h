@@ -51,6 +51,20 @@ struct workload_command workload_next(struct workload *w);
  * store_commit, of a command that failed, or ERR_OK. */
 err_t workload_commit(struct store *s, struct workload *w, size_t commands,
                       void (*submitted)(uint64_t position));
+/* What stands at a position after all commands. */
+struct workload_event {
+    size_t stream;
+    uint64_t revision;
+    bool life; /* an event of the system's, about a life */
+    bool visible, redacted;
+};
+
+/* For the positions 1 to `position`, which is the end of a command: free() it. */
+struct workload_event *workload_events(uint64_t seed, uint64_t position);
+/* Whether `e` is what stands at its position. */
+bool workload_is(uint64_t seed, const struct workload_event *events, const struct event *e);
+const char *workload_stream_name(size_t stream, char ret[16]);
+
 /* NULL where `s` holds exactly the events up to its position, which is the end of a command, shows
  * those that are to be seen, the same one by one and by stream, and none that is not; else what is
  * wrong, in a static buffer. */

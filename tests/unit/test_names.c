@@ -1,6 +1,8 @@
 /* Tests of storage/names.c: rows of the directory. */
 #include "storage/names.h"
 
+#include "storage/base/crc32c.h"
+
 #include <string.h>
 
 #include "tests/unit/support.h"
@@ -52,7 +54,7 @@ static void test_names_id_distinct(void **state)
 static err_t decode(const uint8_t *key, size_t key_bytes, uint64_t id, uint64_t count,
                     uint64_t last)
 {
-    uint8_t value[32];
+    uint8_t value[36];
     enum name_kind kind;
     struct bytes name;
     struct name_row row;
@@ -60,7 +62,8 @@ static err_t decode(const uint8_t *key, size_t key_bytes, uint64_t id, uint64_t 
     bytes_put_u64le(value + 8, count);
     bytes_put_u64le(value + 16, last);
     bytes_put_u64le(value + 24, 5);
-    struct kv_row kv_row = {.key = bytes_of(key, key_bytes), .value = bytes_of(value, 32)};
+    bytes_put_u32le(value + 32, crc32c(crc32c(0, bytes_of(key, key_bytes)), bytes_of(value, 32)));
+    struct kv_row kv_row = {.key = bytes_of(key, key_bytes), .value = bytes_of(value, 36)};
     return names_decode(&kv_row, &kind, &name, &row);
 }
 
@@ -81,8 +84,10 @@ static void test_names_decode_damaged(void **state)
     enum name_kind kind;
     struct bytes name;
     struct name_row row;
-    struct kv_row cut = {.key = bytes_of(KEY, 3), .value = bytes_of(KEY, 31)};
+    struct kv_row cut = {.key = bytes_of(KEY, 3), .value = bytes_of(KEY, 35)};
     assert_int_equal(names_decode(&cut, &kind, &name, &row), ERR_CORRUPT);
+    struct kv_row no_checksum = {.key = bytes_of(KEY, 3), .value = bytes_of(KEY, 36)};
+    assert_int_equal(names_decode(&no_checksum, &kind, &name, &row), ERR_CORRUPT);
 }
 
 int main(void)

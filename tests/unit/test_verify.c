@@ -310,9 +310,11 @@ static void expect_life_finding(enum kv_table table, struct bytes key, struct by
 static size_t life_row(uint8_t *p, uint64_t position, uint64_t floor)
 {
     struct life life = {.stream = BYTES_LITERAL("s-1"), .floor = floor, .truncate_before = 300};
-    bytes_put_u64le(p, position);
-    bytes_put_u64le(p + 8, 299);
-    return (size_t)(life_encode(p + 16, &life) - p);
+    bytes_put_u64le(p + 4, position);
+    bytes_put_u64le(p + 12, 299);
+    size_t n = (size_t)(life_encode(p + 20, &life) - p);
+    bytes_put_u32le(p, life_row_checksum(life.stream, bytes_of(p, n)));
+    return n;
 }
 
 /* A life that is missing, old or other than its event says, and a stub that it does not hide. */
@@ -336,12 +338,14 @@ static void test_store_verify_damaged_life(void **state)
 static void test_store_verify_damaged_redaction(void **state)
 {
     (void)state;
-    uint8_t key[8], value[8];
+    uint8_t key[8], value[REDACTION_VALUE_BYTES];
+    struct bytes row = bytes_of(value, sizeof value);
     bytes_put_u64be(key, 681); /* revision 341 of s-1 */
     expect_life_finding(KV_REDACTIONS, bytes_of(key, 8), BYTES_NONE, "its redaction is not done");
     bytes_put_u64be(key, 5);
-    bytes_put_u64le(value, EVENTS + 2);
-    expect_life_finding(KV_REDACTIONS, bytes_of(key, 8), bytes_of(value, 8),
+    bytes_put_u64le(value + 4, EVENTS + 2);
+    bytes_put_u32le(value, life_row_checksum(bytes_of(key, 8), row));
+    expect_life_finding(KV_REDACTIONS, bytes_of(key, 8), row,
                         "redaction of position 5: its row has no event");
 }
 
