@@ -26,7 +26,7 @@ struct model {
 
 static const char *const FACT_NAMES[MODEL_FACT_COUNT] = {"served", "fault_position", "fault_text"};
 
-static const struct model_kind *const KINDS[] = {&model_table, &model_counts};
+static const struct model_kind *const KINDS[] = {&model_table, &model_document, &model_counts};
 
 static const char SCHEMA[] =
     "CREATE TABLE _daybook_facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
@@ -273,6 +273,14 @@ void model_set_state(struct model *m, void *state)
 void model_set_filter(struct model *m, const struct store_filter *filter)
 {
     m->filter = *filter;
+}
+
+void model_set_cancel(struct model *m, bool (*cancelled)(void *ctx), void *ctx)
+{
+    sql_set_cancel(m->sql, cancelled, ctx);
+    if (m->kind->set_cancel != NULL) {
+        m->kind->set_cancel(m, cancelled, ctx);
+    }
 }
 
 static err_t count_table(struct model *m, struct bytes name, uint64_t *ret, struct err_text *et)

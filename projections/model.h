@@ -28,11 +28,13 @@ struct model_kind {
     err_t (*flush)(struct model *m, struct err_text *et);
     /* Drops what it has gathered: the batch was aborted; may be NULL. */
     void (*forget)(struct model *m);
+    /* Passes on what model_set_cancel was told, to what is not SQLite's; may be NULL. */
+    void (*set_cancel)(struct model *m, bool (*cancelled)(void *ctx), void *ctx);
     void (*close)(struct model *m);
 };
 
 /* The kinds there are; NULL: no such kind. */
-extern const struct model_kind model_table, model_counts;
+extern const struct model_kind model_table, model_document, model_counts;
 const struct model_kind *model_kind_of_name(struct bytes name);
 /* By the media type of a definition, parameters ignored; NULL: none takes it. */
 const struct model_kind *model_kind_of_media(struct bytes media_type);
@@ -58,6 +60,10 @@ int64_t model_time_us(const struct model *m);
 MUST_CHECK err_t model_count_rows(struct model *m,
                                   void (*each)(void *ctx, const char *table, uint64_t rows),
                                   void *ctx, struct err_text *et);
+
+/* Asked now and then while handlers run; true ends the one that runs with ERR_CLOSED: a handler
+ * that takes too long in spite of its other limits, or the end of the process. NULL: never. */
+void model_set_cancel(struct model *m, bool (*cancelled)(void *ctx), void *ctx);
 
 /* ---- batches ---- */
 MUST_CHECK err_t model_begin(struct model *m, struct err_text *et);

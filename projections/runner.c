@@ -21,6 +21,7 @@ struct runner {
     struct runner_policy policy;
     enum runner_state state;
     uint64_t events;
+    size_t singly; /* so many events are taken one by one: their batch failed as a whole */
     uint64_t fault_position;
     struct err_text fault;
 };
@@ -32,6 +33,7 @@ struct batch {
     void *ctx;
     struct err_text *et;
     size_t taken;
+    uint64_t last_position;   /* of the last one taken */
     uint64_t failed_position; /* 0: the handler has not failed */
 };
 
@@ -172,6 +174,7 @@ static err_t take(void *ctx, const struct store_record *record)
         return err;
     }
     b->taken++;
+    b->last_position = e.position;
     return b->enough != NULL && b->enough(b->ctx) ? ERR_FULL : ERR_OK;
 }
 
@@ -296,13 +299,35 @@ static err_t handle_failing(struct runner *r, struct store_view *v, uint64_t pos
     return err;
 }
 
+/* The handler's fault shows only when the batch is written: which event it was is found out by
+ * taking them one by one. */
+static err_t handle_failed_write(struct runner *r, struct batch *b, err_t err)
+{
+    if (!is_handlers_fault(err) || b->failed_position > 0 || b->taken == 0) {
+        return err;
+    }
+    if (b->taken == 1) {
+        b->failed_position = b->last_position;
+        b->taken = 0;
+        return err;
+    }
+    r->singly = b->taken;
+    return ERR_OK;
+}
+
 err_t runner_step(struct runner *r, struct store_view *v, bool (*enough)(void *ctx), void *ctx,
                   bool *ret_caught_up, struct err_text *et)
 {
     CHECK(r->state == RUNNER_BUILDING || r->state == RUNNER_LIVE);
     bool caught_up = false;
     struct batch b = {.runner = r, .enough = enough, .ctx = ctx, .et = et};
-    err_t err = run_batch(r, v, &b, model_kind(r->model)->batch_events, 0, &caught_up);
+    size_t events = r->singly > 0 ? 1 : model_kind(r->model)->batch_events;
+    r->singly -= r->singly > 0;
+    err_t err = run_batch(r, v, &b, events, 0, &caught_up);
+    if (err != ERR_OK) {
+        caught_up = false;
+        err = handle_failed_write(r, &b, err);
+    }
     if (err != ERR_OK && b.failed_position > 0) {
         struct batch again = {.runner = r, .et = et};
         err = ERR_OK;
@@ -310,6 +335,10 @@ err_t runner_step(struct runner *r, struct store_view *v, bool (*enough)(void *c
         if (b.taken > 0) {
             err = run_batch(r, v, &again, b.taken, b.failed_position - 1, &caught_up);
             caught_up = false;
+        }
+        if (is_handlers_fault(err)) { /* a handler that keeps state of its own */
+            r->singly = b.taken + 1;
+            return ERR_OK;
         }
         if (err == ERR_OK) {
             err = handle_failing(r, v, b.failed_position, et);

@@ -354,7 +354,8 @@ static bool read_source(struct http_request *rq, struct app *app, struct catalog
         reply_problem(rq, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
                       &(struct problem_extra){
                           .field = "header.Content-Type",
-                          .hint = "send application/sql: a script for a table projection"});
+                          .hint = "send application/sql for a table projection or text/x-lua for "
+                                  "a document projection"});
         return false;
     }
     if (ret->source.n > app->limits.event_bytes_max) {

@@ -3,6 +3,8 @@
 #define DAYBOOK_SERVER_API_PROJECTION_H
 
 #include "server/jobs.h"
+#include "server/json_query.h"
+#include "server/query.h"
 #include "server/workers.h"
 
 /* The {name} of the path; `changes`: it must not be a built-in one. Where it is not valid it
@@ -10,6 +12,27 @@
 bool api_projection_name(struct http_request *rq, bool changes, struct bytes *ret);
 /* NULL: there is none, and it has replied. */
 struct projection *api_projection_find(struct http_request *rq, struct app *app, struct bytes name);
+
+/* A read of a model, done by a job. */
+struct read_request {
+    struct projection *projection;
+    struct query_number min_position, wait;
+    struct json_query query;             /* of a query */
+    struct query_number after, limit;    /* of errors; of documents: limit */
+    struct bytes key, prefix, after_key; /* of documents */
+    /* Writes the answer's body. */
+    err_t (*read)(struct job *job, struct reader *r, uint64_t *ret_position, struct err_text *et);
+    int64_t until_us; /* the pool's */
+};
+/* Submits it: runs when the model is there, answers. */
+void api_projection_submit_read(struct http_request *rq, struct app *app,
+                                const struct read_request *read, enum encoding encoding);
+/* Writes `"errors":[…],"next":…,"end":…`. */
+MUST_CHECK err_t api_projection_put_errors(struct buf *b, struct reader *reader, uint64_t after,
+                                           uint64_t limit, uint64_t *ret_position,
+                                           struct err_text *et);
+/* Beside the values an answer has names and punctuation. */
+#define API_PROJECTION_BODY_SLACK ((size_t)256 << 10)
 
 /* What a definition would do with the first `limit` events that it takes (0: a thousand); nothing
  * is kept. Replies. */

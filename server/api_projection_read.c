@@ -1,41 +1,17 @@
-/* api_projection_read: reading models: queries, the schema, the events set aside, dry runs.
+/* api_projection_read: reading models: queries, the schema, the events set aside.
  *
  * Each is a job. A query that waits for a position is not run before the model is there, and holds
  * nothing meanwhile. */
 #include "server/api_projection.h"
-#include "server/json_query.h"
-#include "server/query.h"
 #include "server/router.h"
 
 #include "storage/base/check.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
-#define DRY_RUN_EVENTS     1000
-#define DRY_RUN_EVENTS_MAX 100000
-#define DRY_RUN_ERRORS     20
-#define DRY_RUN_ROWS       5
-#define ERRORS_DEFAULT     100
-#define ERRORS_MAX         10000
-#define ARENA_SLACK        ((size_t)256 << 10)
-
-struct read_request {
-    struct projection *projection;
-    struct query_number min_position, wait;
-    struct json_query query;
-    struct query_number after, limit;
-    err_t (*read)(struct job *job, struct reader *r, uint64_t *ret_position, struct err_text *et);
-    int64_t until_us;
-};
-
-static int64_t now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
+#define ERRORS_DEFAULT 100
+#define ERRORS_MAX     10000
 
 /* ---- when the model is there ---- */
 
@@ -123,8 +99,8 @@ static void run_read(struct job *job)
         job_error(job, err, "opening the model");
         return;
     }
-    buf_init(&job->body, job->app->limits.query_bytes_max * 2 + ARENA_SLACK);
-    r->until_us = now_us() + (int64_t)job->app->limits.query_time_ms * 1000;
+    buf_init(&job->body, job->app->limits.query_bytes_max * 2 + API_PROJECTION_BODY_SLACK);
+    r->until_us = workers_now_us() + (int64_t)job->app->limits.query_time_ms * 1000;
     err = r->read(job, reader, &job->position, &et);
     workers_give_reader(job->app->workers, r->projection, reader, version);
     if (err == ERR_OK && buf_status(&job->body) != ERR_OK) {
@@ -139,60 +115,17 @@ static bool is_over(void *ctx)
 {
     const struct job *job = ctx;
     const struct read_request *r = job->ctx;
-    return now_us() > r->until_us || jobs_are_stopping(job->app->jobs);
+    return workers_now_us() > r->until_us || jobs_are_stopping(job->app->jobs);
 }
 
-/* ---- rows as JSON ---- */
-
-/* The names are borrowed from the statement, which outlives the rows. */
-struct rows {
-    struct buf *b;
-    bool lines; /* NDJSON: an object a row */
-    unsigned count;
-    const char *names[500];
-    uint64_t rows;
-};
-
-static err_t put_columns(void *ctx, const char *const *names, unsigned n, uint64_t position)
-{
-    struct rows *r = ctx;
-    (void)position;
-    r->count = n;
-    memcpy(r->names, names, n * sizeof *names);
-    if (!r->lines) {
-        buf_put_string(r->b, "{\"columns\":[");
-        for (unsigned i = 0; i < n; i++) {
-            buf_put_string(r->b, i == 0 ? "" : ",");
-            buf_put_json_string(r->b, bytes_of_string(names[i]));
-        }
-        buf_put_string(r->b, "],\"rows\":[");
-    }
-    return ERR_OK;
-}
-
-static err_t put_row(void *ctx, const struct sql_value *values, unsigned n)
-{
-    struct rows *r = ctx;
-    buf_put_string(r->b, r->lines ? "{" : r->rows == 0 ? "[" : ",[");
-    for (unsigned i = 0; i < n; i++) {
-        buf_put_string(r->b, i == 0 ? "" : ",");
-        if (r->lines) {
-            buf_put_json_string(r->b, bytes_of_string(r->names[i]));
-            buf_put_byte(r->b, ':');
-        }
-        json_query_put_value(r->b, &values[i]);
-    }
-    buf_put_string(r->b, r->lines ? "}\n" : "]");
-    r->rows++;
-    return buf_status(r->b) == ERR_OK ? ERR_OK : ERR_LIMIT;
-}
+/* ---- POST …/query ---- */
 
 static err_t read_query(struct job *job, struct reader *reader, uint64_t *ret_position,
                         struct err_text *et)
 {
     struct read_request *r = job->ctx;
-    struct rows rows = {.b = &job->body, .lines = job->encoding == ENCODING_NDJSON};
-    const struct query_sink sink = {put_columns, put_row, &rows};
+    struct json_rows rows = {.b = &job->body, .lines = job->encoding == ENCODING_NDJSON};
+    const struct query_sink sink = json_rows_sink(&rows);
     const struct model_query query = {.sql = r->query.sql,
                                       .arguments = r->query.arguments,
                                       .argument_count = r->query.argument_count,
@@ -207,8 +140,6 @@ static err_t read_query(struct job *job, struct reader *reader, uint64_t *ret_po
     return err;
 }
 
-/* ---- POST …/query ---- */
-
 static bool read_body(struct http_request *rq, struct read_request *r)
 {
     struct bytes body = http_body(rq);
@@ -220,8 +151,8 @@ static bool read_body(struct http_request *rq, struct read_request *r)
     return false;
 }
 
-static void submit_read(struct http_request *rq, struct app *app, const struct read_request *read,
-                        enum encoding encoding)
+void api_projection_submit_read(struct http_request *rq, struct app *app,
+                                const struct read_request *read, enum encoding encoding)
 {
     struct job *job = job_new(rq, app, sizeof *read);
     if (job != NULL) {
@@ -258,7 +189,7 @@ void api_projection_query(struct http_request *rq, struct app *app)
     }
     r.projection = api_projection_find(rq, app, name);
     if (r.projection != NULL && read_body(rq, &r)) {
-        submit_read(rq, app, &r, encoding);
+        api_projection_submit_read(rq, app, &r, encoding);
     }
 }
 
@@ -326,7 +257,7 @@ void api_projection_schema(struct http_request *rq, struct app *app)
     }
     r.projection = api_projection_find(rq, app, name);
     if (r.projection != NULL) {
-        submit_read(rq, app, &r, encoding);
+        api_projection_submit_read(rq, app, &r, encoding);
     }
 }
 
@@ -356,8 +287,8 @@ static err_t put_error_row(void *ctx, const struct sql_value *v, unsigned n)
     return ERR_OK;
 }
 
-static err_t put_errors(struct buf *b, struct reader *reader, uint64_t after, uint64_t limit,
-                        uint64_t *ret_position, struct err_text *et)
+err_t api_projection_put_errors(struct buf *b, struct reader *reader, uint64_t after,
+                                uint64_t limit, uint64_t *ret_position, struct err_text *et)
 {
     struct errors e = {.b = b, .last = after};
     const struct query_sink sink = {skip_columns, put_error_row, &e};
@@ -373,7 +304,8 @@ static err_t read_errors(struct job *job, struct reader *reader, uint64_t *ret_p
 {
     const struct read_request *r = job->ctx;
     buf_put_byte(&job->body, '{');
-    err_t err = put_errors(&job->body, reader, r->after.value, r->limit.value, ret_position, et);
+    err_t err = api_projection_put_errors(&job->body, reader, r->after.value, r->limit.value,
+                                          ret_position, et);
     buf_put_byte(&job->body, '}');
     return err;
 }
@@ -401,135 +333,6 @@ void api_projection_errors(struct http_request *rq, struct app *app)
     }
     r.projection = api_projection_find(rq, app, name);
     if (r.projection != NULL) {
-        submit_read(rq, app, &r, encoding);
-    }
-}
-
-/* ---- PUT …?dry_run=true ---- */
-
-struct dry_run {
-    struct catalog_definition definition;
-    uint64_t limit, events;
-    int64_t until_us;
-    struct job *job;
-    struct reader *reader;
-    struct err_text *et;
-    bool any;
-    err_t err;
-};
-
-static bool is_enough(void *ctx)
-{
-    struct dry_run *d = ctx;
-    return ++d->events >= d->limit || now_us() > d->until_us ||
-           jobs_are_stopping(d->job->app->jobs);
-}
-
-static err_t dry_steps(struct dry_run *d, struct runner *r)
-{
-    bool caught_up = false;
-    err_t err = ERR_OK;
-    while (err == ERR_OK && !caught_up && d->events < d->limit && now_us() <= d->until_us) {
-        struct store_view *v;
-        err = app_view_open(d->job->app->store, &v);
-        if (err == ERR_OK) {
-            err = runner_step(r, v, is_enough, d, &caught_up, d->et);
-            store_view_close(v);
-        }
-    }
-    return err;
-}
-
-/* A table with its number of rows and the first few of them. */
-static void put_sample(void *ctx, const char *table, uint64_t rows)
-{
-    struct dry_run *d = ctx;
-    struct buf *b = &d->job->body;
-    char sql[EVENT_NAME_MAX * 2];
-    buf_put_string(b, d->any ? ",{\"name\":" : "{\"name\":");
-    d->any = true;
-    buf_put_json_string(b, bytes_of_string(table));
-    buf_put_format(b, ",\"count\":%" PRIu64 ",\"sample\":", rows);
-    int n = snprintf(sql, sizeof sql, "SELECT * FROM \"%s\" LIMIT %d", table, DRY_RUN_ROWS);
-    struct rows sample = {.b = b};
-    const struct query_sink sink = {put_columns, put_row, &sample};
-    const struct model_query query = {.sql = bytes_of(sql, (size_t)n),
-                                      .rows_max = DRY_RUN_ROWS,
-                                      .bytes_max = d->job->app->limits.query_bytes_max};
-    uint64_t position;
-    err_t err = n > 0 && (size_t)n < sizeof sql && strchr(table, '"') == NULL
-                    ? reader_query(d->reader, &query, &sink, &position, d->et)
-                    : ERR_LIMIT;
-    buf_put_string(b, err == ERR_OK ? "]}}" : "null}");
-    d->err = d->err == ERR_OK && err != ERR_LIMIT ? err : d->err;
-}
-
-static err_t put_dry_run(struct dry_run *d, struct model *m)
-{
-    struct buf *b = &d->job->body;
-    uint64_t position;
-    err_t err = reader_of_model(m, &d->reader, d->et);
-    if (err != ERR_OK) {
-        return err;
-    }
-    d->job->position = model_checkpoint(m);
-    buf_put_format(b, "{\"dry_run\":true,\"kind\":\"%s\",\"position\":%" PRIu64 ",\"tables\":[",
-                   d->definition.kind->name, d->job->position);
-    err = model_count_rows(m, put_sample, d, d->et);
-    buf_put_string(b, "],");
-    if (err == ERR_OK) {
-        err = d->err;
-    }
-    if (err == ERR_OK) {
-        err = put_errors(b, d->reader, 0, DRY_RUN_ERRORS, &position, d->et);
-    }
-    reader_close(d->reader);
-    return err;
-}
-
-static void run_dry(struct job *job)
-{
-    struct dry_run *d = job->ctx;
-    struct err_text et = {0};
-    struct model *m;
-    struct runner *r = NULL;
-    const struct runner_policy policy = {.set_aside = true, .attempts = 1};
-    d->job = job, d->et = &et;
-    d->until_us = now_us() + (int64_t)job->app->limits.query_time_ms * 1000;
-    err_t err = model_open(d->definition.kind, NULL, d->definition.source, &m, &et);
-    if (err == ERR_INVALID) {
-        job_fail(job, PROBLEM_INVALID_PROJECTION, "body", "%s", et.text);
-        return;
-    }
-    err = err == ERR_OK ? runner_new(m, &policy, &r) : err;
-    err = err == ERR_OK ? dry_steps(d, r) : err;
-    buf_init(&job->body, job->app->limits.query_bytes_max * 2 + ARENA_SLACK);
-    if (err == ERR_OK) {
-        struct runner_status status;
-        runner_get_status(r, &status);
-        err = put_dry_run(d, m);
-        buf_put_format(&job->body, ",\"events\":%" PRIu64 "}", status.events);
-    }
-    runner_free(r);
-    if (err != ERR_OK) {
-        job_error(job, err, "running the definition");
-    }
-}
-
-void api_projection_dry_run(struct http_request *rq, struct app *app,
-                            const struct catalog_definition *d, uint64_t limit)
-{
-    if (limit > DRY_RUN_EVENTS_MAX) {
-        reply_problem_detail(rq, PROBLEM_INVALID_PARAMETER, "query.limit", "must be at most %d",
-                             DRY_RUN_EVENTS_MAX);
-        return;
-    }
-    struct job *job = job_new(rq, app, sizeof(struct dry_run));
-    if (job != NULL) {
-        struct dry_run *dry = job->ctx;
-        dry->definition = *d;
-        dry->limit = limit == 0 ? DRY_RUN_EVENTS : limit;
-        job->run = run_dry;
-        jobs_submit(app->jobs, job);
+        api_projection_submit_read(rq, app, &r, encoding);
     }
 }

@@ -2,10 +2,11 @@
  * each kick all of them are asked. */
 #include "server/jobs.h"
 
-#include "server/workers_int.h"
+#include "server/workers.h"
 #include "storage/base/check.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -262,3 +262,42 @@ void json_query_put_value(struct buf *b, const struct sql_value *value)
         break;
     }
 }
+
+static err_t put_columns(void *ctx, const char *const *names, unsigned n, uint64_t position)
+{
+    struct json_rows *r = ctx;
+    (void)position;
+    r->count = n;
+    memcpy(r->names, names, n * sizeof *names);
+    if (!r->lines) {
+        buf_put_string(r->b, "{\"columns\":[");
+        for (unsigned i = 0; i < n; i++) {
+            buf_put_string(r->b, i == 0 ? "" : ",");
+            buf_put_json_string(r->b, bytes_of_string(names[i]));
+        }
+        buf_put_string(r->b, "],\"rows\":[");
+    }
+    return ERR_OK;
+}
+
+static err_t put_row(void *ctx, const struct sql_value *values, unsigned n)
+{
+    struct json_rows *r = ctx;
+    buf_put_string(r->b, r->lines ? "{" : r->rows == 0 ? "[" : ",[");
+    for (unsigned i = 0; i < n; i++) {
+        buf_put_string(r->b, i == 0 ? "" : ",");
+        if (r->lines) {
+            buf_put_json_string(r->b, bytes_of_string(r->names[i]));
+            buf_put_byte(r->b, ':');
+        }
+        json_query_put_value(r->b, &values[i]);
+    }
+    buf_put_string(r->b, r->lines ? "}\n" : "]");
+    r->rows++;
+    return buf_status(r->b) == ERR_OK ? ERR_OK : ERR_LIMIT;
+}
+
+struct query_sink json_rows_sink(struct json_rows *rows)
+{
+    return (struct query_sink){put_columns, put_row, rows};
+}

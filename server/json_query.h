@@ -24,6 +24,17 @@ struct json_query {
 /* {"sql":"…","params":[…]|{…}}. Decoded text lives in the arena. */
 bool json_query_read(struct bytes body, struct arena *arena, struct json_query *ret);
 
+/* Rows as they come: {"columns":[…],"rows":[… , where the caller writes the end, or an object a
+ * line. Zero-initialise but for these two. */
+struct json_rows {
+    struct buf *b;
+    bool lines;
+    unsigned count;
+    const char *names[500]; /* borrowed from the statement, which outlives the rows */
+    uint64_t rows;
+};
+struct query_sink json_rows_sink(struct json_rows *rows);
+
 /* One value: integers and reals as numbers, text that is no UTF-8 and blobs as base64. */
 void json_query_put_value(struct buf *b, const struct sql_value *value);
 

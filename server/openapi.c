@@ -6,6 +6,7 @@
 #include "daybook/v1/status.pb-c.h"
 #include "daybook/v1/streams.pb-c.h"
 #include "server/app.h"
+#include "server/openapi_bodies.h"
 #include "server/openapi_cloudevents.h"
 #include "server/reply.h"
 #include "server/router.h"
@@ -44,6 +45,8 @@ static const struct parameter parameters[] = {
      "Place in the global log, from 1."},
     {"name", IN_PATH, "{\"type\":\"string\",\"minLength\":1,\"maxLength\":64}",
      "Name of the projection: letters, digits, `_`, `-` and `.`; `$counts` is built in."},
+    {"key", IN_PATH, "{\"type\":\"string\",\"minLength\":1}",
+     "Key of a document, percent-encoded: where the script has no `key`, the stream."},
     {"after", IN_EVENTS, "{\"type\":[\"integer\",\"string\"],\"default\":0}",
      "Forward: only events after this revision or position; `end`: only what comes from now on."},
     {"before", IN_EVENTS, "{\"type\":\"integer\",\"minimum\":1}",
@@ -93,13 +96,18 @@ static const struct parameter parameters[] = {
     {"dry_run", IN_PROJECTIONS, "{\"type\":\"boolean\",\"default\":false}",
      "Only show what the script would do with the first events; nothing is kept."},
     {"limit", IN_PROJECTIONS, "{\"type\":\"integer\",\"minimum\":1}",
-     "Of a dry run: so many events (1000 without it). Of errors: at most so many rows (100)."},
+     "Of a dry run: so many events (1000 without it). Of errors and documents: at most "
+     "so many (100)."},
     {"min_position", IN_PROJECTIONS, "{\"type\":\"integer\",\"minimum\":0}",
      "Answer from a model that has reached this position, else 503 `not-caught-up`."},
     {"wait", IN_PROJECTIONS, "{\"type\":\"string\",\"pattern\":\"^[0-9]+(ms|s|m)$\"}",
      "How long to wait for that, or for a projection that is being built (at most 60 s)."},
-    {"after", IN_PROJECTIONS, "{\"type\":\"integer\",\"minimum\":0,\"default\":0}",
-     "Only errors of events after this position: the `next` of the page before."},
+    {"after", IN_PROJECTIONS, "{\"type\":[\"integer\",\"string\"]}",
+     "Only errors of events after this position, or documents after this key: the `next` of the "
+     "page "
+     "before."},
+    {"prefix", IN_PROJECTIONS, "{\"type\":\"string\"}",
+     "Only documents whose key starts with this."},
     {"expected_revision", IN_WRITES, "{\"type\":[\"integer\",\"string\"],\"default\":\"any\"}",
      "What the stream must be like: its head revision, or `any`, `no_stream`, `stream_exists`."},
     {"tombstone", IN_WRITES, "{\"type\":\"boolean\",\"default\":false}",
@@ -202,24 +210,6 @@ static const ProtobufCMessageDescriptor *const messages[] = {
     NULL,
 };
 
-/* Bodies that are no message. */
-static const struct {
-    enum http_method method;
-    const char *path, *content;
-} bodies[] = {
-    {HTTP_PUT, "/v1/projections/{name}",
-     "{\"application/sql\":{\"schema\":{\"type\":\"string\",\"description\":\"CREATE TABLE, INDEX "
-     "and "
-     "VIEW, then blocks: `-- @on EventType[, ...]` or `-- @on *`, each with the statements to run "
-     "for such an event. Parameters: :stream :entity :category :type :revision :position :time "
-     ":occurred_at :id :data :metadata. `-- @category order` keeps to streams of a category.\"}}}"},
-    {HTTP_POST, "/v1/projections/{name}/query",
-     "{\"application/"
-     "json\":{\"schema\":{\"type\":\"object\",\"required\":[\"sql\"],\"properties\":{"
-     "\"sql\":{\"type\":\"string\"},\"params\":{\"type\":[\"array\",\"object\"]}},"
-     "\"additionalProperties\":false}}}"},
-};
-
 static pthread_once_t document_once = PTHREAD_ONCE_INIT;
 static struct buf document;
 
@@ -292,11 +282,9 @@ static void put_body(struct buf *b, const struct route *route)
         put_content(b, route->request);
         buf_put_byte(b, '}');
     }
-    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
-        if (bodies[i].method == route->method && strcmp(bodies[i].path, route->path) == 0) {
-            buf_put_format(b, ",\"requestBody\":{\"required\":true,\"content\":%s}",
-                           bodies[i].content);
-        }
+    const char *content = openapi_body_of(route);
+    if (content != NULL) {
+        buf_put_format(b, ",\"requestBody\":{\"required\":true,\"content\":%s}", content);
     }
 }
 

@@ -34,6 +34,9 @@ void workers_stop(struct workers *w);
 /* After workers_stop, when nobody asks any more; closes the models. NULL is fine. */
 void workers_free(struct workers *w);
 
+/* The monotonic clock. */
+int64_t workers_now_us(void);
+
 /* ---- definitions ---- */
 
 /* Between these two calls one thread plans and commits a change of the catalog, which stays as it

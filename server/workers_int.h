@@ -62,8 +62,6 @@ struct workers {
     _Atomic bool stopping;
 };
 
-int64_t workers_now_us(void);
-
 /* Claims and unclaims; the mutex is held. workers_show publishes what a claimed projection's
  * runners say. */
 void workers_claim(struct workers *w, struct projection *p);

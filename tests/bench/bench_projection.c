@@ -24,6 +24,11 @@ static const char TABLE[] =
     "  ON CONFLICT DO UPDATE SET amount = amount + excluded.amount, events = events + 1;\n"
     "INSERT INTO types VALUES (:type, 1) ON CONFLICT DO UPDATE SET events = events + 1;\n";
 
+static const char DOCUMENT[] =
+    "return { init = function() return {events = 0, amount = 0} end, on = { ['*'] = function(s, "
+    "e)\n"
+    "s.events = s.events + 1 s.amount = s.amount + e.data.amount return s end } }\n";
+
 static void add_event(struct command *c, uint64_t i)
 {
     char stream[32], data[DATA_BYTES + 1];
@@ -82,6 +87,7 @@ int main(int argc, char **argv)
     fill(s, events);
     measure(s, "native", &model_counts, "");
     measure(s, "table", &model_table, TABLE);
+    measure(s, "document", &model_document, DOCUMENT);
     store_close(s);
     test_dir_remove(&d);
     return 0;

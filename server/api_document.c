@@ -1,0 +1,175 @@
+/* api_document: reading the documents of a document projection: one by its key, or in the order of
+ * the keys. */
+#include "server/api_projection.h"
+#include "server/router.h"
+
+#include <inttypes.h>
+
+#define DOCUMENTS_DEFAULT 100
+#define DOCUMENTS_MAX     10000
+
+/* What the rows are written with: "key", "document". */
+struct rows {
+    struct buf *b;
+    uint64_t count;
+    struct buf last; /* key */
+};
+
+static err_t take_columns(void *ctx, const char *const *names, unsigned n, uint64_t position)
+{
+    (void)ctx, (void)names, (void)n, (void)position;
+    return ERR_OK;
+}
+
+static err_t put_document(void *ctx, const struct sql_value *values, unsigned n)
+{
+    struct rows *r = ctx;
+    (void)n;
+    buf_put_string(r->b, r->count == 0 ? "{\"key\":" : ",{\"key\":");
+    buf_put_json_string(r->b, values[0].bytes);
+    buf_put_string(r->b, ",\"document\":");
+    buf_put(r->b, values[1].bytes);
+    buf_put_byte(r->b, '}');
+    buf_clear(&r->last);
+    buf_put(&r->last, values[0].bytes);
+    r->count++;
+    return buf_status(r->b) == ERR_OK ? ERR_OK : ERR_LIMIT;
+}
+
+/* Only a document projection has documents, whatever tables others name so. */
+static struct projection *find(struct http_request *rq, struct app *app, struct bytes name)
+{
+    struct projection_status status;
+    struct projection *p = api_projection_find(rq, app, name);
+    if (p != NULL && workers_get_status(app->workers, p, &status) &&
+        strcmp(status.kind, "document") != 0) {
+        reply_problem_detail(rq, PROBLEM_INVALID_QUERY, "name",
+                             "it is no document projection; query its tables with SQL");
+        return NULL;
+    }
+    return p;
+}
+
+static struct sql_value text_value(struct bytes text)
+{
+    return (struct sql_value){.kind = SQL_TEXT, .bytes = text};
+}
+
+static err_t query(struct reader *reader, struct model_query *q, struct rows *rows,
+                   uint64_t *ret_position, struct err_text *et)
+{
+    const struct query_sink sink = {take_columns, put_document, rows};
+    q->rows_max = DOCUMENTS_MAX;
+    return reader_query(reader, q, &sink, ret_position, et);
+}
+
+/* ---- one ---- */
+
+static err_t read_one(struct job *job, struct reader *reader, uint64_t *ret_position,
+                      struct err_text *et)
+{
+    const struct read_request *r = job->ctx;
+    const struct query_argument arguments[] = {{.value = text_value(r->key)}};
+    struct rows rows = {.b = &job->body};
+    buf_init(&rows.last, EVENT_NAME_MAX * 16);
+    struct model_query q = {.sql =
+                                BYTES_LITERAL("SELECT key, document FROM documents WHERE key = ?"),
+                            .arguments = arguments,
+                            .argument_count = 1,
+                            .bytes_max = job->app->limits.query_bytes_max};
+    err_t err = query(reader, &q, &rows, ret_position, et);
+    buf_done(&rows.last);
+    if (err == ERR_OK && rows.count == 0) {
+        job_fail(job, PROBLEM_DOCUMENT_NOT_FOUND, "key",
+                 "no document has this key at position %" PRIu64, *ret_position);
+    } else if (err == ERR_OK) {
+        job->body.n--; /* the closing brace */
+        buf_put_format(&job->body, ",\"position\":%" PRIu64 "}", *ret_position);
+    }
+    return err;
+}
+
+void api_document(struct http_request *rq, struct app *app)
+{
+    struct read_request r = {.read = read_one, .key = http_path_segment(rq, 4)};
+    const struct query_parameter parameters[] = {
+        {"min_position", QUERY_NUMBER, &r.min_position},
+        {"wait", QUERY_WAIT, &r.wait},
+        {NULL, QUERY_FLAG, NULL},
+    };
+    enum encoding encoding;
+    struct bytes name;
+    if (!api_projection_name(rq, false, &name) || !query_read(rq, parameters) ||
+        !reply_negotiate(rq, OFFER(ENCODING_JSON), &encoding)) {
+        return;
+    }
+    r.projection = find(rq, app, name);
+    if (r.projection != NULL) {
+        api_projection_submit_read(rq, app, &r, encoding);
+    }
+}
+
+/* ---- many ---- */
+
+/* Keys that start with the prefix are those from it to before its last byte plus one, which no text
+ * ends with where it is 0xff. */
+static err_t read_list(struct job *job, struct reader *reader, uint64_t *ret_position,
+                       struct err_text *et)
+{
+    const struct read_request *r = job->ctx;
+    uint8_t end[EVENT_NAME_MAX + 1] = {0xff};
+    size_t end_n = 1;
+    if (r->prefix.n > 0) {
+        memcpy(end, r->prefix.p, r->prefix.n);
+        end_n = r->prefix.n;
+        end[end_n - 1]++;
+    }
+    const struct query_argument arguments[] = {
+        {.value = text_value(r->after_key)},
+        {.value = text_value(r->prefix)},
+        {.value = text_value(bytes_of(end, end_n))},
+        {.value = {.kind = SQL_INTEGER, .integer = (int64_t)r->limit.value}},
+    };
+    struct rows rows = {.b = &job->body};
+    buf_init(&rows.last, EVENT_NAME_MAX * 16);
+    buf_put(&rows.last, r->after_key);
+    buf_put_string(&job->body, "{\"documents\":[");
+    struct model_query q = {.sql =
+                                BYTES_LITERAL("SELECT key, document FROM documents WHERE key > ? "
+                                              "AND key >= ? AND key < ? ORDER BY key LIMIT ?"),
+                            .arguments = arguments,
+                            .argument_count = 4,
+                            .bytes_max = job->app->limits.query_bytes_max};
+    err_t err = query(reader, &q, &rows, ret_position, et);
+    buf_put_string(&job->body, "],\"next\":");
+    buf_put_json_string(&job->body, buf_bytes(&rows.last));
+    buf_put_format(&job->body, ",\"end\":%s,\"position\":%" PRIu64 "}",
+                   rows.count < r->limit.value ? "true" : "false", *ret_position);
+    buf_done(&rows.last);
+    return err;
+}
+
+void api_documents_list(struct http_request *rq, struct app *app)
+{
+    struct read_request r = {.read = read_list, .limit.value = DOCUMENTS_DEFAULT};
+    const struct query_parameter parameters[] = {
+        {"prefix", QUERY_NAME, &r.prefix},   {"after", QUERY_NAME, &r.after_key},
+        {"limit", QUERY_POSITIVE, &r.limit}, {"min_position", QUERY_NUMBER, &r.min_position},
+        {"wait", QUERY_WAIT, &r.wait},       {NULL, QUERY_FLAG, NULL},
+    };
+    enum encoding encoding;
+    struct bytes name;
+    if (!api_projection_name(rq, false, &name) || !query_read(rq, parameters) ||
+        !reply_negotiate(rq, OFFER(ENCODING_JSON), &encoding)) {
+        return;
+    }
+    if (r.limit.value > DOCUMENTS_MAX) {
+        reply_problem_detail(rq, PROBLEM_INVALID_PARAMETER, "query.limit", "must be at most %d",
+                             DOCUMENTS_MAX);
+        return;
+    }
+    r.projection = find(rq, app, name);
+    if (r.projection != NULL) {
+        api_projection_submit_read(rq, app, &r, encoding);
+    }
+}

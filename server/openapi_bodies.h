@@ -1,0 +1,10 @@
+/* openapi_bodies: requests whose body is no message: scripts, queries. Any thread; constant. */
+#ifndef DAYBOOK_SERVER_OPENAPI_BODIES_H
+#define DAYBOOK_SERVER_OPENAPI_BODIES_H
+
+#include "server/router.h"
+
+/* The `content` of a route's requestBody, as JSON; NULL: it takes a message or nothing. */
+const char *openapi_body_of(const struct route *route);
+
+#endif
