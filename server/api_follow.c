@@ -73,7 +73,6 @@ static err_t find_start(struct app *app, struct follow *f, uint64_t *ret_positio
         err = store_get_stream(v, f->query.stream, &info);
         err = err == ERR_OK && info.deleted ? ERR_GONE : err;
         head = info.head_revision;
-        err = err == ERR_OK && info.deleted ? ERR_GONE : err;
     }
     f->query.from = f->after_end ? head : f->query.from;
     store_view_close(v);
