@@ -21,6 +21,7 @@
 #define ANSWER_BYTES_MAX   ((size_t)256 << 20)
 #define URL_BYTES_MAX      ((size_t)1 << 20)
 #define REQUEST_BYTES_MAX  ((size_t)1 << 30)
+#define VALUES_BYTES_MAX   ((size_t)4 << 30)
 
 static bool prepare(struct daybook *db, const char *url, const struct daybook_options *options);
 static void fill_in_options(struct daybook_options *o, const struct daybook_options *given);
@@ -53,6 +54,7 @@ static bool prepare(struct daybook *db, const char *url, const struct daybook_op
     fill_in_options(&db->options, options);
     daybook_buffer_init(&db->url, URL_BYTES_MAX);
     daybook_buffer_init(&db->request, REQUEST_BYTES_MAX);
+    daybook_buffer_init(&db->values, VALUES_BYTES_MAX);
     db->base_url = strdup(url);
     db->user_agent = strdup(db->options.user_agent);
     db->multi = curl_multi_init();
@@ -130,6 +132,7 @@ void daybook_close(struct daybook *db)
     curl_slist_free_all(db->post_headers);
     daybook_buffer_done(&db->url);
     daybook_buffer_done(&db->request);
+    daybook_buffer_done(&db->values);
     daybook_arena_done(&db->arena);
     daybook_arena_done(&db->problem_arena);
     if (db->interrupt_fd >= 0) {

@@ -12,14 +12,23 @@
 #include <stdatomic.h>
 
 #define DAYBOOK_PROTOBUF "application/x-protobuf"
+#define DAYBOOK_JSON     "application/json"
 
 /* ---- one HTTP exchange (http.c) ---- */
+
+/* A request that is no GET or POST in protobuf; its answer is JSON. */
+struct daybook_shape {
+    const char *method; /* NULL: GET, or POST where there is a body */
+    struct curl_slist *headers;
+    bool once; /* not to be sent again where it may have arrived */
+};
 
 /* A request that runs on the handle's multi; the answer's body gathers in `body`. While that holds
  * body_target bytes or more of a 200 answer the transfer is paused. */
 struct daybook_transfer {
     struct daybook *db;
-    CURL *easy; /* owned */
+    CURL *easy;                        /* owned */
+    const struct daybook_shape *shape; /* NULL: protobuf both ways */
     struct daybook_buffer body;
     size_t body_target;
     uint64_t timeout_ms; /* of silence; 0: none */
@@ -61,6 +70,10 @@ bool daybook_http_wait(const struct daybook_transfer *t, const char *reason,
  * Anything but an answer 2xx in protobuf is a failure with its problem set. */
 enum daybook_result daybook_http_call(struct daybook *db, const struct daybook_buffer *url,
                                       const struct daybook_bytes *post);
+/* The same for a request in JSON. One that the model is too old for is not made again. */
+enum daybook_result daybook_http_call_json(struct daybook *db, const struct daybook_buffer *url,
+                                           const struct daybook_bytes *post,
+                                           const struct daybook_shape *shape);
 
 /* ---- the handle (client.c) ---- */
 
@@ -75,7 +88,8 @@ struct daybook {
     struct curl_slist *get_headers, *post_headers;
     struct daybook_transfer call; /* of every call but iterators */
     struct daybook_buffer url, request;
-    struct daybook_arena arena; /* results of the last call */
+    struct daybook_arena arena;   /* results of the last call */
+    struct daybook_buffer values; /* of the last query */
     struct daybook_arena problem_arena;
     struct daybook_problem problem;
 };
@@ -94,7 +108,7 @@ enum daybook_result daybook_fail_memory(struct daybook *db);
 enum daybook_result daybook_fail_protocol(struct daybook *db, const char *detail);
 /* What the outcome of a transfer that is over says. */
 enum daybook_result daybook_fail_transfer(struct daybook_transfer *t);
-/* Whether it ended with an answer 2xx in protobuf. */
+/* Whether it ended with an answer 2xx in the encoding that was asked for. */
 bool daybook_transfer_ok(const struct daybook_transfer *t);
 
 /* ---- URLs (url.c) ---- */
@@ -107,6 +121,24 @@ bool daybook_url_segment(struct daybook_buffer *url, const char *name);
 bool daybook_url_text(struct daybook_buffer *url, char *mark, const char *name, const char *value);
 bool daybook_url_number(struct daybook_buffer *url, char *mark, const char *name, uint64_t value);
 bool daybook_url_end(struct daybook_buffer *url);
+
+/* ---- JSON (projection_json.c, rows.c) ---- */
+
+/* Each reads the body of the last answer into the handle's arena; DAYBOOK_ERR_PROTOCOL, or
+ * DAYBOOK_ERR_MEMORY, with the problem set. */
+enum daybook_result daybook_json_projection(struct daybook *db, struct daybook_projection *ret);
+enum daybook_result daybook_json_projections(struct daybook *db,
+                                             const struct daybook_projection **ret, size_t *ret_n);
+enum daybook_result daybook_json_dry_run(struct daybook *db, struct daybook_dry_run *ret);
+enum daybook_result daybook_json_errors(struct daybook *db, struct daybook_projection_errors *ret);
+enum daybook_result daybook_json_schema(struct daybook *db, const struct daybook_table **ret,
+                                        size_t *ret_n);
+enum daybook_result daybook_json_rows(struct daybook *db, struct daybook_rows *ret,
+                                      uint64_t *ret_position);
+/* A number's value out of its digits. */
+void daybook_json_number(struct daybook_value *value);
+/* The body of a query. DAYBOOK_ERR_ARGUMENT, DAYBOOK_ERR_MEMORY. */
+enum daybook_result daybook_json_query(struct daybook *db, const struct daybook_query *query);
 
 /* ---- an EventBatch that is arriving (arrival.c) ---- */
 

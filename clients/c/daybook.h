@@ -34,7 +34,7 @@ enum daybook_result {
     DAYBOOK_ERR_CONFLICT,          /* a stream is not as expected: see violations */
     DAYBOOK_ERR_ID_REUSED,         /* an event id was used before, for another event */
     DAYBOOK_ERR_PARTIAL_DUPLICATE, /* some events are there already and some are new */
-    DAYBOOK_ERR_NOT_FOUND,         /* no such stream or event */
+    DAYBOOK_ERR_NOT_FOUND,         /* no such stream, event or projection */
     DAYBOOK_ERR_DELETED,           /* the stream was deleted */
     DAYBOOK_ERR_REJECTED,          /* any other fault that the server finds with the request */
     DAYBOOK_ERR_UNAVAILABLE,       /* overloaded, shutting down or disk full, retries included */
@@ -168,6 +168,7 @@ enum daybook_result daybook_batch_send(struct daybook_batch *batch,
 
 #include "daybook_follow.h"
 #include "daybook_life.h"
+#include "daybook_projection.h"
 #include "daybook_read.h"
 
 #endif

@@ -82,7 +82,9 @@ bool daybook_transfer_start(struct daybook_transfer *t, const char *url,
     t->outcome = CURLE_OK;
     t->moved = 0;
     t->error[0] = '\0';
+    const char *method = t->shape == NULL ? NULL : t->shape->method;
     CURLcode c = curl_easy_setopt(t->easy, CURLOPT_URL, url);
+    c = c ? c : curl_easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, method);
     if (post == NULL) {
         c = c ? c : curl_easy_setopt(t->easy, CURLOPT_HTTPGET, 1L);
         c = c ? c : curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->db->get_headers);
@@ -92,6 +94,9 @@ bool daybook_transfer_start(struct daybook_transfer *t, const char *url,
         c = c ? c : curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)post->n);
         c = c ? c : curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, p);
         c = c ? c : curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->db->post_headers);
+    }
+    if (t->shape != NULL) {
+        c = c ? c : curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->shape->headers);
     }
     if (c != CURLE_OK || curl_multi_add_handle(t->db->multi, t->easy) != CURLM_OK) {
         return false;
@@ -226,6 +231,36 @@ enum daybook_result daybook_http_call(struct daybook *db, const struct daybook_b
         }
     } while (daybook_http_retry(&db->call, &retry));
     return daybook_fail_transfer(&db->call);
+}
+
+/* The problem of this exchange is known. */
+static bool may_repeat(const struct daybook *db, const struct daybook_shape *shape)
+{
+    const struct daybook_transfer *t = &db->call;
+    if (t->outcome == CURLE_OK) { /* what is refused has done nothing */
+        return strcmp(db->problem.code, "not-caught-up") != 0;
+    }
+    return !shape->once || t->outcome == CURLE_COULDNT_CONNECT;
+}
+
+enum daybook_result daybook_http_call_json(struct daybook *db, const struct daybook_buffer *url,
+                                           const struct daybook_bytes *post,
+                                           const struct daybook_shape *shape)
+{
+    struct daybook_retry retry = {0};
+    enum daybook_result result;
+    db->call.shape = shape;
+    do {
+        if (!daybook_transfer_start(&db->call, (const char *)url->p, post)) {
+            result = daybook_fail_memory(db);
+            break;
+        }
+        daybook_transfer_wait(&db->call, SIZE_MAX - 1);
+        result = daybook_transfer_ok(&db->call) ? DAYBOOK_OK : daybook_fail_transfer(&db->call);
+    } while (result != DAYBOOK_OK && may_repeat(db, shape) &&
+             daybook_http_retry(&db->call, &retry));
+    db->call.shape = NULL;
+    return db->interrupted && result != DAYBOOK_OK ? daybook_fail_transfer(&db->call) : result;
 }
 
 bool daybook_http_retry(const struct daybook_transfer *t, struct daybook_retry *retry)

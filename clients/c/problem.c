@@ -66,7 +66,7 @@ const struct daybook_problem *daybook_problem(const struct daybook *db)
 bool daybook_transfer_ok(const struct daybook_transfer *t)
 {
     return !t->running && t->outcome == CURLE_OK && t->status >= 200 && t->status < 300 &&
-           media_is(t, DAYBOOK_PROTOBUF);
+           media_is(t, t->shape == NULL ? DAYBOOK_PROTOBUF : DAYBOOK_JSON);
 }
 
 /* ---- transfers ---- */
@@ -211,6 +211,7 @@ static enum daybook_result result_of(const struct daybook_problem *p)
         {"partial-duplicate", DAYBOOK_ERR_PARTIAL_DUPLICATE},
         {"stream-not-found", DAYBOOK_ERR_NOT_FOUND},
         {"event-not-found", DAYBOOK_ERR_NOT_FOUND},
+        {"projection-not-found", DAYBOOK_ERR_NOT_FOUND},
         {"stream-deleted", DAYBOOK_ERR_DELETED},
     };
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {

@@ -37,6 +37,8 @@ cli_command_fn cli_help;
 cli_command_fn cli_import;
 cli_command_fn cli_info;
 cli_command_fn cli_metadata;
+cli_command_fn cli_projection;
+cli_command_fn cli_query;
 cli_command_fn cli_read;
 cli_command_fn cli_redact;
 cli_command_fn cli_reindex;

@@ -23,6 +23,8 @@ static const struct command commands[] = {
     {"truncate", cli_truncate, "hide a stream's oldest events"},
     {"redact", cli_redact, "wipe one event's data for good"},
     {"metadata", cli_metadata, "a stream's limits of number and age, and your own notes"},
+    {"projection", cli_projection, "define read models, look at them, give them orders"},
+    {"query", cli_query, "ask a read model with SQL"},
     {"import", cli_import, "append the events of an NDJSON file, plain or gzip"},
     {"export", cli_export, "write events as NDJSON that import takes"},
     {"verify", cli_verify, "check everything that is stored"},
@@ -129,7 +131,7 @@ int cli_help(int argc, char **argv, const struct cli_globals *globals)
     }
     (void)printf("usage: daybook COMMAND [options]\n\n");
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        (void)printf("  %-9s %s\n", commands[i].name, commands[i].summary);
+        (void)printf("  %-10s %s\n", commands[i].name, commands[i].summary);
     }
     (void)printf("\ndaybook COMMAND --help says more. The server is the one that --url or\n"
                  "DAYBOOK_URL names, else " CLI_URL_DEFAULT ".\n"

@@ -1,0 +1,301 @@
+/* projection_show: list, show, errors, schema. */
+#include "projection_int.h"
+#include "text.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CELL_BYTES       64
+#define OUTPUT_BYTES_MAX ((size_t)64 << 20)
+
+static struct daybook_value text(const char *text)
+{
+    return (struct daybook_value){.kind = DAYBOOK_TEXT, .text = {text, strlen(text)}};
+}
+
+/* `cell` holds its digits. */
+static struct daybook_value number(char cell[CELL_BYTES], uint64_t n)
+{
+    (void)snprintf(cell, CELL_BYTES, "%" PRIu64, n);
+    return (struct daybook_value){.kind = DAYBOOK_INTEGER, .text = {cell, strlen(cell)}};
+}
+
+/* Prints a table of rows that `fill` makes, one a call; each has room for its numbers. */
+static int print_table(const char *const *columns, size_t columns_n, size_t rows_n,
+                       void (*fill)(const void *ctx, size_t row, char (*cells)[CELL_BYTES],
+                                    struct daybook_value *ret),
+                       const void *ctx)
+{
+    struct daybook_value *values = calloc(rows_n * columns_n + 1, sizeof *values);
+    char(*cells)[CELL_BYTES] = calloc(rows_n * columns_n + 1, sizeof *cells);
+    int exit = CLI_FAILED;
+    if (values == NULL || cells == NULL) {
+        cli_error("not enough memory");
+    } else {
+        for (size_t i = 0; i < rows_n; i++) {
+            fill(ctx, i, cells + i * columns_n, values + i * columns_n);
+        }
+        exit = projection_print_rows(&(struct daybook_rows){
+            .columns = columns, .columns_n = columns_n, .values = values, .rows_n = rows_n});
+    }
+    free(values);
+    free(cells);
+    return exit;
+}
+
+/* ---- list ---- */
+
+static void fill_projection(const void *ctx, size_t row, char (*cells)[CELL_BYTES],
+                            struct daybook_value *ret)
+{
+    const struct daybook_projection *p = (const struct daybook_projection *)ctx + row;
+    const struct daybook_projection_version *v = &p->current;
+    ret[0] = text(p->name);
+    ret[1] = text(p->kind);
+    ret[2] = number(cells[2], v->version);
+    ret[3] = text(v->state);
+    ret[4] = number(cells[4], v->position);
+    ret[5] = number(cells[5], v->lag_events);
+    if (p->building.version != 0) {
+        uint64_t all = p->building.position + p->building.lag_events;
+        (void)snprintf(cells[6], CELL_BYTES, "version %" PRIu64 " %s, %.0f %%", p->building.version,
+                       p->building.state,
+                       all == 0 ? 100 : 100 * (double)p->building.position / (double)all);
+    }
+    ret[6] = text(cells[6]);
+}
+
+int projection_list(int argc, char **argv, const struct cli_globals *globals)
+{
+    static const char *const columns[] = {"name",     "kind",   "version", "state",
+                                          "position", "behind", "next"};
+    bool json = false;
+    const struct cli_option options[] = {{"json", CLI_FLAG, &json, NULL, "as JSON"}};
+    const struct cli_usage usage = {
+        .synopsis = "projection list [--json]",
+        .about = "All projections, with how far they are and what is built to take their place.\n",
+        .options = options,
+        .options_n = 1,
+    };
+    const char *arguments[2];
+    const struct daybook_projection *list;
+    size_t n;
+    int exit = cli_parse(argc, argv, &usage, arguments);
+    struct daybook *db = exit == CLI_GO_ON ? cli_connect(globals, NULL) : NULL;
+    if (db == NULL) {
+        return exit == CLI_GO_ON ? CLI_FAILED : exit;
+    }
+    if (daybook_projection_list(db, &list, &n) != DAYBOOK_OK) {
+        exit = cli_fail(db, "projection list");
+    } else if (json) {
+        exit = projection_print_json(db);
+    } else {
+        exit = print_table(columns, 7, n, fill_projection, list);
+    }
+    daybook_close(db);
+    return exit;
+}
+
+/* ---- show ---- */
+
+static bool add_line(struct daybook_buffer *b, const char *name, const char *value)
+{
+    char left[24];
+    (void)snprintf(left, sizeof left, "%-10s", name);
+    return daybook_buffer_add_text(b, left) && text_add_safe(b, value, strlen(value)) &&
+           daybook_buffer_add_byte(b, '\n');
+}
+
+static bool add_version(struct daybook_buffer *b, const char *name,
+                        const struct daybook_projection_version *v)
+{
+    char line[PROJECTION_LINE_BYTES];
+    projection_describe(v, line);
+    return add_line(b, name, line);
+}
+
+/* The script is printed as it is, like the data of events. */
+static int print_projection(const struct daybook_projection *p, bool source)
+{
+    struct daybook_buffer b;
+    char line[80];
+    daybook_buffer_init(&b, OUTPUT_BYTES_MAX);
+    bool ok = add_line(&b, "name", p->name) && add_line(&b, "kind", p->kind) &&
+              add_version(&b, "now", &p->current);
+    if (p->building.version != 0) {
+        ok = ok && add_version(&b, "next", &p->building);
+    }
+    (void)snprintf(line, sizeof line, "%s after %u attempt%s", p->set_aside ? "set_aside" : "stop",
+                   p->attempts, p->attempts == 1 ? "" : "s");
+    ok = ok && add_line(&b, "on error", line);
+    if (p->previous_version != 0) {
+        (void)snprintf(line, sizeof line, "version %" PRIu64, p->previous_version);
+        ok = ok && add_line(&b, "before", line);
+    }
+    if (p->defined[0] != '\0') {
+        ok = ok && add_line(&b, "defined", p->defined);
+    }
+    if (source) {
+        ok = ok && daybook_buffer_add_byte(&b, '\n') && daybook_buffer_add_text(&b, p->source);
+    }
+    if (ok) {
+        (void)fwrite(b.p, 1, b.n, stdout);
+    } else {
+        cli_error("not enough memory");
+    }
+    daybook_buffer_done(&b);
+    return ok ? CLI_OK : CLI_FAILED;
+}
+
+static int show(struct daybook *db, const char *name, bool watch, bool source, bool json)
+{
+    struct daybook_projection p;
+    if (daybook_projection_get(db, name, &p) != DAYBOOK_OK) {
+        return cli_fail(db, name);
+    }
+    if (watch) {
+        return projection_watch(db, name, projection_desired(&p)->version, stdout, false);
+    }
+    return json ? projection_print_json(db) : print_projection(&p, source);
+}
+
+int projection_show(int argc, char **argv, const struct cli_globals *globals)
+{
+    bool watch = false, source = false, json = false;
+    const struct cli_option options[] = {
+        {"watch", CLI_FLAG, &watch, NULL, "its progress, until it has caught up and answers"},
+        {"source", CLI_FLAG, &source, NULL, "its script too"},
+        {"json", CLI_FLAG, &json, NULL, "as one JSON object"},
+    };
+    const struct cli_usage usage = {
+        .synopsis = "projection show NAME [--watch] [--json]",
+        .about = "What is known of a projection: the version that answers, and the one that is\n"
+                 "being built, with how far it is, how fast, and when it will be there.\n",
+        .options = options,
+        .options_n = sizeof options / sizeof options[0],
+        .arguments_min = 1,
+        .arguments_max = 1,
+    };
+    const char *arguments[2];
+    int exit = cli_parse(argc, argv, &usage, arguments);
+    if (exit == CLI_GO_ON && watch && (json || source)) {
+        cli_error("--watch goes with neither --json nor --source");
+        return CLI_USAGE;
+    }
+    struct daybook *db = exit == CLI_GO_ON ? cli_connect(globals, NULL) : NULL;
+    if (db == NULL) {
+        return exit == CLI_GO_ON ? CLI_FAILED : exit;
+    }
+    exit = show(db, arguments[0], watch, source, json);
+    daybook_close(db);
+    return exit;
+}
+
+/* ---- errors ---- */
+
+static void fill_error(const void *ctx, size_t row, char (*cells)[CELL_BYTES],
+                       struct daybook_value *ret)
+{
+    const struct daybook_projection_error *e = (const struct daybook_projection_error *)ctx + row;
+    ret[0] = number(cells[0], e->position);
+    ret[1] = text(e->stream);
+    ret[2] = text(e->type);
+    ret[3] = number(cells[3], e->attempts);
+    ret[4] = text(e->skipped ? "skipped" : "");
+    ret[5] = text(e->detail);
+}
+
+int projection_errors(int argc, char **argv, const struct cli_globals *globals)
+{
+    static const char *const columns[] = {"position", "stream", "type", "attempts", "", "error"};
+    uint64_t after = 0, limit = 0;
+    bool json = false;
+    const struct cli_option options[] = {
+        {"after", CLI_NUMBER, &after, "P", "only events after this position"},
+        {"limit", CLI_NUMBER, &limit, "N", "at most so many: 100"},
+        {"json", CLI_FLAG, &json, NULL, "as JSON"},
+    };
+    const struct cli_usage usage = {
+        .synopsis = "projection errors NAME [--after P] [--limit N]",
+        .about = "Events that a projection could not take and has left out, oldest first.\n",
+        .options = options,
+        .options_n = sizeof options / sizeof options[0],
+        .arguments_min = 1,
+        .arguments_max = 1,
+    };
+    const char *arguments[2];
+    struct daybook_projection_errors e;
+    int exit = cli_parse(argc, argv, &usage, arguments);
+    struct daybook *db = exit == CLI_GO_ON ? cli_connect(globals, NULL) : NULL;
+    if (db == NULL) {
+        return exit == CLI_GO_ON ? CLI_FAILED : exit;
+    }
+    if (daybook_projection_get_errors(db, arguments[0], after, limit, &e) != DAYBOOK_OK) {
+        exit = cli_fail(db, arguments[0]);
+    } else if (json) {
+        exit = projection_print_json(db);
+    } else {
+        exit = print_table(columns, 6, e.errors_n, fill_error, e.errors);
+        if (!e.end) {
+            cli_hint("there are more: --after %" PRIu64, e.next);
+        }
+    }
+    daybook_close(db);
+    return exit;
+}
+
+/* ---- schema ---- */
+
+static void fill_column(const void *ctx, size_t row, char (*cells)[CELL_BYTES],
+                        struct daybook_value *ret)
+{
+    const struct daybook_table *t = ctx;
+    (void)cells;
+    while (row >= t->columns_n) {
+        row -= t->columns_n;
+        t++;
+    }
+    const struct daybook_column *c = &t->columns[row];
+    ret[0] = text(t->name);
+    ret[1] = text(t->kind);
+    ret[2] = text(c->name);
+    ret[3] = text(c->type);
+    ret[4] = text(c->primary_key ? "primary key" : c->not_null ? "not null" : "");
+}
+
+int projection_schema(int argc, char **argv, const struct cli_globals *globals)
+{
+    static const char *const columns[] = {"table", "kind", "column", "type", ""};
+    bool json = false;
+    const struct cli_option options[] = {{"json", CLI_FLAG, &json, NULL, "as JSON"}};
+    const struct cli_usage usage = {
+        .synopsis = "projection schema NAME [--json]",
+        .about =
+            "The tables of a projection and their columns: what `daybook query` can ask for.\n",
+        .options = options,
+        .options_n = 1,
+        .arguments_min = 1,
+        .arguments_max = 1,
+    };
+    const char *arguments[2];
+    const struct daybook_table *tables;
+    size_t n, rows = 0;
+    int exit = cli_parse(argc, argv, &usage, arguments);
+    struct daybook *db = exit == CLI_GO_ON ? cli_connect(globals, NULL) : NULL;
+    if (db == NULL) {
+        return exit == CLI_GO_ON ? CLI_FAILED : exit;
+    }
+    if (daybook_projection_get_schema(db, arguments[0], &tables, &n) != DAYBOOK_OK) {
+        exit = cli_fail(db, arguments[0]);
+    } else if (json) {
+        exit = projection_print_json(db);
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            rows += tables[i].columns_n;
+        }
+        exit = print_table(columns, 5, rows, fill_column, tables);
+    }
+    daybook_close(db);
+    return exit;
+}
