@@ -16,7 +16,7 @@ struct daybook_metadata_change {
     uint64_t max_count;          /* only so many of the newest events can be read; 0: no limit */
     uint64_t max_age_s;          /* only events at most so old can be read; 0: no limit */
     uint64_t truncate_before;    /* the first revision to keep, at most the head revision + 1 */
-    struct daybook_bytes custom; /* a JSON object of at most 64 KiB; empty: none */
+    struct daybook_bytes custom; /* a JSON object of at most 16 KiB; empty: none */
 };
 
 /* What became of a change. */

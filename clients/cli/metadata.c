@@ -23,7 +23,7 @@ int cli_metadata(int argc, char **argv, const struct cli_globals *globals)
     const struct cli_option options[] = {
         {"max-count", CLI_TEXT, &o.max_count, "N|none", "keep only the newest N events"},
         {"max-age", CLI_TEXT, &o.max_age, "AGE|none", "keep only events so old: 90s, 12h, 30d, 4w"},
-        {"custom", CLI_TEXT, &o.custom, "JSON|none", "an object of your own, at most 64 KiB"},
+        {"custom", CLI_TEXT, &o.custom, "JSON|none", "an object of your own, at most 16 KiB"},
         {"expect", CLI_TEXT, &o.expect, "E", "any (default), stream_exists, or the head revision"},
         {"json", CLI_FLAG, &o.json, NULL, "as one JSON object"},
     };

@@ -253,7 +253,7 @@ BAD_BODIES = [
     (b'{"truncate_before":5}', "invalid-field", "truncate_before"),
     (b'{"custom":[]}', "invalid-field", "custom"),
     (b'{"custom":"{}"}', "invalid-field", "custom"),
-    (b'{"custom":{"a":"%s"}}' % (b"x" * 65536), "invalid-field", "custom"),
+    (b'{"custom":{"a":"%s"}}' % (b"x" * (16385 - 8)), "invalid-field", "custom"),
     (b'{"custom":' + b'{"a":' * 200 + b"1" + b"}" * 201, "invalid-field", "custom"),
     (b'{"custom":{"a":1,}}', "invalid-json", ""),
     (b'{"max_count":1,"max_count":1}', "invalid-field", "max_count"),

@@ -92,7 +92,7 @@ def test_freed_space_is_used_again(launch):
             for _ in range(5):
                 server.append_ok(stream, [event(data="x" * 2000) for _ in range(100)])
             assert delete(server, stream).status == 200
-        wait_for(lambda: applied(server), 60, "everything to be applied")
+        wait_for(lambda: is_applied(server), 60, "everything to be applied")
         sizes.append(store_bytes(server))
         if turn > 10 and sizes[-1] <= sizes[-6] * 1.02:
             break
@@ -102,7 +102,7 @@ def test_freed_space_is_used_again(launch):
     assert server.post("/v1/admin/verify").json["findings"] == []
 
 
-def applied(server):
+def is_applied(server):
     status = server.status()
     return status["applied_position"] == status["position"]
 
@@ -114,7 +114,7 @@ def test_reclaim_does_not_stall_appends(launch):
     for n in range(30):
         for _ in range(2):
             server.append_ok(f"big-{n}", [event(data="y" * 300) for _ in range(1000)])
-    wait_for(lambda: applied(server), 60, "everything to be applied")
+    wait_for(lambda: is_applied(server), 60, "everything to be applied")
     waits, stop = [], threading.Event()
 
     def append():
@@ -136,6 +136,27 @@ def test_reclaim_does_not_stall_appends(launch):
     waits.sort()
     assert waits[-1] < 2 * SLOW and waits[len(waits) // 2] < 0.1 * SLOW, (waits[len(waits) // 2], waits[-1])
     assert {e["stream"] for e in server.read_all()} == {"small"}
+
+
+@pytest.mark.timeout_s(120)
+def test_the_smallest_journal_segments(launch):
+    """Every write of a stream's life fits into them, with the largest custom metadata and reason, before and after kill -9."""
+    server = launch("--segment-bytes", "64KiB", "--apply-interval-ms", "20")
+    custom = {"a": "é" * ((16384 - 8) // 2)}
+    assert len(json.dumps(custom, ensure_ascii=False, separators=(",", ":")).encode()) == 16384
+    body = b'{"custom":%s}' % json.dumps(custom, ensure_ascii=False, separators=(",", ":")).encode()
+    for n in range(40):
+        stream = f"s-{n}"
+        server.append_ok(stream, [event(), event()])
+        assert server.request("PATCH", stream_path(stream), body).status == 200
+        assert redact(server, stream, 1, "\u0001" * 1000).status == 200
+        assert delete(server, stream, tombstone=n % 2 == 0).status == 200
+    for kill in (True, False):
+        server.restart(kill=kill)
+        for n in range(40):
+            info = server.get(stream_path(f"s-{n}")).json
+            assert info["deleted"] and info["metadata"] == {"custom": custom}
+    assert server.post("/v1/admin/verify").json["findings"] == []
 
 
 # ---- bytes ------------------------------------------------------------------------------------------
@@ -168,7 +189,7 @@ def test_redacted_bytes_leave_the_disk(launch, applied, restart):
         size = 10 if i % 2 else 20_000  # in a page of its own or among others
         server.append_ok(f"s-{i}", [event(data=kept), event(data=secret + "." * size, metadata={"m": secret[::-1]}), event()])
     if applied:
-        wait_for(lambda: applied(server), 60, "everything to be applied")
+        wait_for(lambda: is_applied(server), 60, "everything to be applied")
     for i in range(len(secrets)):
         assert redact(server, f"s-{i}", 2, "asked for").status == 200
     if restart:
