@@ -41,8 +41,8 @@ void script_event_init(lua_State *L);
 /* Makes the metatables and the globals `null` and `array`. */
 void script_json_init(lua_State *L);
 /* Pushes the value of a JSON text. `null` is a value of its own; numbers that neither an integer
- * nor a float holds are kept as they are written; an array stays an array, also when it is empty.
- */
+ * nor a float holds are kept as they are written; an array stays an array, also when it is
+ * empty. */
 void script_json_push(lua_State *L, struct bytes text);
 /* Appends the value at the top of the stack, the members of objects in the order of their names. */
 void script_json_put(lua_State *L, struct buf *b);

@@ -3,6 +3,8 @@
 
 #include <time.h>
 
+#include "server/log.h"
+
 #define US_PER_SECOND 1000000
 #define RETRY_US      US_PER_SECOND
 
@@ -35,7 +37,12 @@ err_t reclaim_step(struct reclaim *r)
 {
     err_t err = store_reclaim(r->store, now_us(CLOCK_REALTIME), &r->under_way);
     r->next_us = 0;
-    if (err == ERR_DISK_FULL) {
+    if (err == ERR_CORRUPT && !r->told_damage) {
+        r->told_damage = true;
+        log_line(LOG_LEVEL_ERROR, "reclaim stopped at damaged data",
+                 log_text("hint", "run daybook verify"));
+    }
+    if (err == ERR_DISK_FULL || err == ERR_CORRUPT) {
         err = ERR_OK;
         r->under_way = false;
     }

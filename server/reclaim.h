@@ -11,6 +11,7 @@
 struct reclaim {
     struct store *store;
     unsigned interval_s; /* between passes that nothing has asked for; 0: there are none */
+    bool told_damage;    /* in the log, once */
     bool under_way;      /* there is more to do at once */
     int64_t next_us;     /* monotonic: not before */
     int64_t interval_us; /* monotonic: the next pass that nothing asks for */
@@ -22,7 +23,8 @@ void reclaim_init(struct reclaim *r, struct store *s, unsigned interval_s);
  * applied. */
 int64_t reclaim_due_us(const struct reclaim *r);
 
-/* One step. ERR_DISK_FULL is waited out in here; what is returned stops the process. */
+/* One step. A full disk is waited out in here, damage is logged and left for verify; what is
+ * returned stops the process. */
 MUST_CHECK err_t reclaim_step(struct reclaim *r);
 
 #endif

@@ -22,6 +22,9 @@
 struct reclaim_target {
     uint64_t position;
     bool redact; /* only its data */
+    /* Else what the event must be, else the list that led there is damaged. */
+    uint32_t note; /* that of its stream */
+    uint64_t revision;
 };
 
 enum reclaim_stage { RECLAIM_COLLECT, RECLAIM_REWRITE, RECLAIM_NOTE, RECLAIM_SCRUB, RECLAIM_PURGE };

@@ -19,9 +19,9 @@ static bool is_full(const struct reclaimer *r)
     return r->target_count == RECLAIM_TARGETS_MAX;
 }
 
-static void add_target(struct reclaimer *r, uint64_t position, bool redact)
+static void add_target(struct reclaimer *r, struct reclaim_target target)
 {
-    r->targets[r->target_count++] = (struct reclaim_target){.position = position, .redact = redact};
+    r->targets[r->target_count++] = target;
 }
 
 /* ---- redactions ---- */
@@ -34,12 +34,11 @@ static err_t take_redactions(struct collector *c, struct kv_cursor *cursor)
     err_t err = kv_first(cursor, &row);
     while (err == ERR_OK && !is_full(r)) {
         uint64_t target, by;
-        err = redactions_decode(&row, &target, &by);
-        if (err == ERR_OK) {
-            add_target(r, target, true);
+        if (redactions_decode(&row, &target, &by) == ERR_OK) { /* a damaged row is for verify */
+            add_target(r, (struct reclaim_target){.position = target, .redact = true});
             r->for_good = true;
-            err = kv_next(cursor, &row);
         }
+        err = kv_next(cursor, &row);
     }
     r->redactions_taken = err == ERR_END;
     return err == ERR_END ? ERR_OK : err;
@@ -77,14 +76,17 @@ static err_t add_revisions(struct collector *c, const struct life *life, uint64_
         err = source_seek_revision(s, from, &position);
     }
     while (err == ERR_OK && revision < end && !is_full(r)) {
-        add_target(r, position, false);
+        add_target(r, (struct reclaim_target){.position = position,
+                                              .note = (uint32_t)r->note_count,
+                                              .revision = revision});
         r->for_good = r->for_good || revision < life->floor;
         revision++;
         err = revision < end ? source_step(s, false, &position) : ERR_OK;
     }
     source_close(s);
-    if (err == ERR_OK && revision > from) {
-        err = add_note(r, life->stream, revision - 1);
+    if (revision > from) { /* also where the list was found damaged behind them */
+        err_t noted = add_note(r, life->stream, revision - 1);
+        err = err == ERR_OK ? noted : err;
     }
     return err;
 }

@@ -24,6 +24,14 @@ struct rewriter {
 
 /* ---- one record ---- */
 
+/* A damaged list leads to events that nobody wants gone. */
+static bool is_meant(const struct reclaimer *r, const struct reclaim_target *t,
+                     const struct event *event)
+{
+    return t->redact ||
+           (event->revision == t->revision && bytes_equal(event->stream, r->notes[t->note].stream));
+}
+
 /* Makes the record that takes the place of *at, NULL: it stays. */
 static err_t replace(struct rewriter *w, const struct reclaim_target *t, struct bytes at,
                      const uint8_t **ret)
@@ -40,7 +48,7 @@ static err_t replace(struct rewriter *w, const struct reclaim_target *t, struct 
         return ERR_OK; /* for verify to tell; there is nothing to take its place */
     }
     bool done = (flags & RECORD_GONE) != 0 || (t->redact && (flags & RECORD_REDACTED) != 0);
-    if (err != ERR_OK || done) {
+    if (err != ERR_OK || done || !is_meant(w->store->reclaimer, t, &event)) {
         return err;
     }
     uint8_t *p = arena_alloc(&w->arena, RECORD_HEADER_BYTES + body.n + RECORD_REDACTED_BYTES);

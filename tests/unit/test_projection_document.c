@@ -248,8 +248,8 @@ static void test_open_refuses(void **state)
     }
 }
 
-/* A handler that does what it must not faults at its event, with the line; the one before is kept.
- */
+/* A handler that does what it must not faults at its event, with the line; the one before is
+ * kept. */
 static void test_handler_faults(void **state)
 {
     static const struct {

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "storage/base/fault.h"
+#include "storage/posting.h"
 #include "storage/reclaim.h"
-#include "storage/record.h"
 #include "tests/unit/support.h"
 
 #include <cmocka.h>
@@ -342,6 +342,47 @@ static void test_reclaim_waits_for_the_index(void **state)
     test_dir_remove(&copy);
 }
 
+/* Makes the stream's list lead to an event of another one: revision 5 to position 10. */
+static void damage_list(struct fixture *f)
+{
+    struct kv_txn *txn;
+    struct name_row name;
+    struct posting_block block;
+    struct bytes value;
+    uint8_t key[POSTING_KEY_BYTES], bytes[POSTING_BYTES_MAX];
+    assert_int_equal(kv_begin(f->store->kv, true, &txn), ERR_OK);
+    assert_int_equal(names_get(txn, NAME_STREAM, BYTES_LITERAL("secret-1"), &name), ERR_OK);
+    struct bytes k = posting_key(NAME_STREAM, name.id, 1, key);
+    assert_int_equal(kv_get(txn, KV_POSTINGS, k, &value), ERR_OK);
+    struct kv_row row = {.key = k, .value = value};
+    assert_int_equal(posting_decode(&row, NAME_STREAM, &block), ERR_OK);
+    assert_int_equal(block.positions[4], 9);
+    block.positions[4] = 10;
+    size_t n = posting_encode(&block, NAME_STREAM, bytes);
+    assert_int_equal(kv_put(txn, KV_POSTINGS, k, bytes_of(bytes, n)), ERR_OK);
+    assert_int_equal(kv_commit(txn), ERR_OK);
+}
+
+/* A damaged list makes nobody else's event go; a reindex mends it, and then its own goes. */
+static void test_reclaim_damaged_list(void **state)
+{
+    struct fixture *f = *state;
+    bool more = true;
+    fill(f, 20);
+    assert_int_equal(commit(f, test_delete("secret-1", true)), VERDICT_COMMITTED);
+    test_apply_all(f->store);
+    damage_list(f);
+    while (more) {
+        assert_int_equal(store_reclaim(f->store, TEST_TIME_US, &more), ERR_OK);
+    }
+    test_expect_event(f->store, 10, "kept-1", 5, "{\"" KEPT "\":9}");
+    assert_true(test_dir_has(&f->dir, SECRET));
+    assert_int_equal(store_reindex(f->store, NULL, NULL), ERR_OK);
+    test_reclaim_all(f->store, TEST_TIME_US);
+    expect_gone(f);
+    test_verify_clean(f->store, 21);
+}
+
 /* Reclaim takes no part in verdicts: the same commands come to the same with it and without. */
 static void test_reclaim_changes_no_verdict(void **state)
 {
@@ -404,6 +445,7 @@ int main(void)
         TEST(test_reclaim_rolling_limits),
         TEST(test_reclaim_heeds_the_newest_life),
         TEST(test_reclaim_waits_for_the_index),
+        TEST(test_reclaim_damaged_list),
         TEST(test_reclaim_changes_no_verdict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
