@@ -109,7 +109,7 @@ LIB_HELPERS := $(BUILD)/tests/libhelpers.a
 UNIT_PROGRAMS   := $(call programs,$(UNIT))
 MODEL_PROGRAMS  := $(call programs,$(MODEL))
 CRASH_PROGRAMS  := $(call programs,$(CRASH))
-FAULT_PROGRAMS  := $(call programs,$(FAULT))
+FAULT_PROGRAMS  := $(call programs,$(FAULT)) $(BUILD)/tests/fault/daybookd
 BENCH_PROGRAMS  := $(call programs,$(BENCH))
 REPLAY_PROGRAMS := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/tests/fuzz/replay_%,$(FUZZ))
 FUZZ_PROGRAMS   := $(call programs,$(FUZZ))
@@ -228,10 +228,15 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(CRASH_HELPERS)) $(LIB_
 	$(say) LINK $@
 	$(link) $(TEST_LIBS)
 
-$(FAULT_PROGRAMS): \
+$(call programs,$(FAULT)): \
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(FAULT_HELPERS)) $(LIB_HELPERS) $(LIBS_PASSIVE)
 	$(say) LINK $@
 	$(link) $(TEST_LIBS)
+
+# A server whose calls to the system can be made to fail.
+$(BUILD)/tests/fault/daybookd: $(BUILD)/obj/server/main.o $(BUILD)/obj/tests/fault/inject.o $(LIB_SERVER) $(LIBS_PASSIVE)
+	$(say) LINK $@
+	$(link) $(SERVER_LIBS)
 
 $(call programs,$(UNIT_CLI)): \
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_HELPERS) $(LIB_CLI) $(LIB_CLIENT)

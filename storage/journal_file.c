@@ -219,8 +219,9 @@ static err_t append_locked(struct journal_file *j, struct group_header *header,
     header->offset = j->active.base + j->at;
     err_t err = segment_write_group(j->fd, j->at, header, parts, part_count, &written);
     if (err != ERR_OK) {
+        /* Also where it was a full disk: nothing is known of the file's content now. */
         j->failed = true;
-        return err;
+        return ERR_IO;
     }
     CHECK(j->at + written <= j->active.size);
     j->at += written;

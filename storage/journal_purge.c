@@ -1,12 +1,15 @@
 /* journal_purge: letting segments go. Mostly a file is recycled, and keeps its old bytes until new
  * ones take their place. After a deletion or a redaction that will not do: a purge leaves the
  * active segment for a fresh one, and everything before that is deleted. */
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "storage/journal_file.h"
 
-static void drop_oldest(struct journal_file *j, bool recycle)
+/* Where it cannot be done, the segment is still the oldest: one that stays while its successors go
+ * would make a hole. */
+static err_t drop_oldest(struct journal_file *j, bool recycle)
 {
     char name[JOURNAL_NAME_BYTES];
     segment_name(j->old[0].base, name);
@@ -15,12 +18,13 @@ static void drop_oldest(struct journal_file *j, bool recycle)
     if (recycle && fits && !secret && !j->free_ready &&
         renameat(j->dir_fd, name, j->dir_fd, JOURNAL_FREE_NAME) == 0) {
         j->free_ready = true;
-    } else {
-        unlinkat(j->dir_fd, name, 0);
+    } else if (unlinkat(j->dir_fd, name, 0) != 0 && errno != ENOENT) {
+        return err_from_errno(errno);
     }
     j->removal_unsynced = true;
     j->old_count--;
     memmove(j->old, j->old + 1, j->old_count * sizeof *j->old);
+    return ERR_OK;
 }
 
 /* A power cut must not bring this one's predecessor back and lose this one: a hole. The sync is
@@ -31,7 +35,7 @@ static err_t trim_locked(struct journal_file *j, uint64_t position, bool recycle
     while (err == ERR_OK && j->old_count > 0 && j->old[0].last_position <= position) {
         err = j->removal_unsynced ? journal_sync_names(j) : ERR_OK;
         if (err == ERR_OK) {
-            drop_oldest(j, recycle);
+            err = drop_oldest(j, recycle);
         }
     }
     return err;

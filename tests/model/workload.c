@@ -240,12 +240,15 @@ err_t workload_commit(struct store *s, struct workload *w, size_t commands,
     }
     err_t err =
         store_commit(s, group, commands, TEST_TIME_US + (int64_t)w->position * TIME_STEP_US);
+    w->refused = ERR_OK;
     for (size_t i = 0; i < commands; i++) {
         /* What fails is the rest of a call: none after it may be in. */
-        if (err == ERR_OK && command_verdict(group[i]) == VERDICT_FAILED) {
-            err = command_error(group[i]);
+        enum verdict verdict = err == ERR_OK ? command_verdict(group[i]) : VERDICT_NONE;
+        if (verdict == VERDICT_FAILED) {
+            w->refused = command_error(group[i]);
         } else if (err == ERR_OK) {
-            assert_int_equal(command_verdict(group[i]), VERDICT_COMMITTED);
+            assert_int_equal(verdict, VERDICT_COMMITTED);
+            assert_int_equal(w->refused, ERR_OK);
             (void)workload_next(w);
         }
         command_free(group[i]);

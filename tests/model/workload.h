@@ -32,6 +32,7 @@ struct workload {
         uint64_t revision;
     } redacted[WORKLOAD_REDACTED_MAX];
     size_t redacted_count;
+    err_t refused; /* see workload_commit */
 };
 
 /* A command: its events are `start` to `start + events - 1`. */
@@ -46,9 +47,9 @@ void workload_init(struct workload *w, uint64_t seed);
 void workload_init_at(struct workload *w, uint64_t seed, uint64_t position);
 /* What comes next, and the state after it. */
 struct workload_command workload_next(struct workload *w);
-/* Commits up to `commands` commands as one group, and calls `submitted` (may be NULL) with the
- * position that it may bring before. What is committed is in `w` afterwards. Returns the error of
- * store_commit, of a command that failed, or ERR_OK. */
+/* Commits up to `commands` commands as one group; before it does, calls `submitted` (may be NULL)
+ * with the position that they may bring. What is committed is in `w` afterwards. Returns the error
+ * of store_commit; `w->refused` is that of a command which could not be done now, or ERR_OK. */
 err_t workload_commit(struct store *s, struct workload *w, size_t commands,
                       void (*submitted)(uint64_t position));
 /* What stands at a position after all commands. */
