@@ -51,3 +51,19 @@ def test_the_readmes_deletions(fresh):
     assert done.returncode == 0 and '"status":4' not in done.stdout, done.stdout + done.stderr
     assert "the event at revision 2 is redacted\n" in done.stdout and '"max_count":100,' in done.stdout
     assert done.stdout.endswith('"deleted":true,"tombstoned":true,"metadata":{"max_count":100,"truncate_before":2,"custom":{"owner": "sales"}}}')
+
+
+def test_the_readmes_read_models(fresh):
+    """Every command of the README's "Read models" succeeds, on the demo data."""
+    text = (ROOT / "README.md").read_text()
+    block = re.search(r"## Read models.*?```sh\n(.*?)```", text, re.S).group(1)
+    script = block.replace("http://127.0.0.1:7407", fresh.url).replace("build/daybook ", DAYBOOK + " ").replace("/tmp/", fresh.home + "/")
+    environment = {**os.environ, "DAYBOOK_URL": fresh.url}
+    demo = [DAYBOOK, "import", str(ROOT / "scripts/demo.ndjson")]
+    subprocess.run(demo, env=environment, check=True, capture_output=True, timeout=20)
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=25)
+    assert done.returncode == 0 and "urn:daybook:problem" not in done.stdout, done.stdout + done.stderr
+    assert re.search(r"^shipped +28 ", done.stdout, re.M), done.stdout
+    assert '{"columns":["id","state","items"],"rows":[["1001",' in done.stdout
+    assert '{"key":"order-1001","document":{"history":["OrderPlaced"' in done.stdout
+    assert re.search(r"^ItemAdded +128$", done.stdout, re.M)
