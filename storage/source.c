@@ -21,6 +21,12 @@ static void cut_spans(struct source *s)
     s->span_count = kept;
 }
 
+bool source_misses_row(enum name_kind kind, const struct tail_span *spans, size_t n,
+                       uint64_t stored)
+{
+    return kind == NAME_STREAM && n > 0 && spans[0].base > stored;
+}
+
 err_t source_open(struct source *s, struct store_view *v, enum name_kind kind, struct bytes name)
 {
     s->view = v;
@@ -34,6 +40,9 @@ err_t source_open(struct source *s, struct store_view *v, enum name_kind kind, s
         return err;
     }
     s->span_count = tail_find(&v->tail, kind, name, s->spans);
+    if (source_misses_row(kind, s->spans, s->span_count, s->row.count)) {
+        return ERR_CORRUPT;
+    }
     cut_spans(s);
     return s->row.id == 0 && s->span_count == 0 ? ERR_NOT_FOUND : ERR_OK;
 }

@@ -23,6 +23,11 @@ struct source {
 
 #define SOURCE_IN_BLOCK SIZE_MAX
 
+/* Whether the tail knows of more events of a stream before its own than LMDB has: its row is
+ * damaged or missing. */
+bool source_misses_row(enum name_kind kind, const struct tail_span *spans, size_t n,
+                       uint64_t stored);
+
 /* ERR_NOT_FOUND: the name has no event in the view. */
 MUST_CHECK err_t source_open(struct source *s, struct store_view *v, enum name_kind kind,
                              struct bytes name);

@@ -10,6 +10,7 @@
 #include "storage/hide.h"
 #include "storage/posting.h"
 #include "storage/record.h"
+#include "storage/source.h"
 #include "store_int.h"
 
 #define WIPED_CHUNK_BYTES 16384
@@ -195,6 +196,9 @@ err_t view_name(struct store_view *v, enum name_kind kind, struct bytes name,
     }
     struct tail_span spans[TAIL_GENERATIONS_MAX];
     size_t n = tail_find(&v->tail, kind, name, spans);
+    if (source_misses_row(kind, spans, n, ret->row.count)) {
+        return ERR_CORRUPT;
+    }
     ret->count = ret->row.count;
     ret->first_position = ret->row.first;
     for (size_t i = 0; i < n; i++) {
