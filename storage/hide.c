@@ -106,9 +106,17 @@ err_t hide_load(struct store *s)
     if (err == ERR_OK) {
         err = load_table(s, txn, KV_REDACTIONS);
     }
+    uint64_t scrub = 0, purge = 0;
+    if (err == ERR_OK) {
+        err = meta_get(txn, META_SCRUB, &scrub);
+    }
+    if (err == ERR_OK) {
+        err = meta_get(txn, META_PURGE, &purge);
+    }
     kv_abort(txn);
     /* How far reclaim was is not known any more: the first pass finds out. */
-    atomic_store(&s->life_position, 1);
+    bool any = atomic_load(&s->has_lives) || atomic_load(&s->redactions_waiting) > 0;
+    atomic_store(&s->life_position, any || scrub > 0 || purge > 0);
     return err;
 }
 

@@ -58,7 +58,4 @@ MUST_CHECK err_t reclaim_collect(struct store *s);
 /* One transaction of the targets from target_at on, which it moves. reclaim_rewrite.c */
 MUST_CHECK err_t reclaim_rewrite(struct store *s);
 
-#define META_SCRUB "scrub_txn"      /* free pages up to this transaction must be wiped */
-#define META_PURGE "purge_position" /* the journal's groups up to this position must go */
-
 #endif

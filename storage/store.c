@@ -404,14 +404,15 @@ void store_id(const struct store *s, uint8_t ret[UUID_BYTES])
 
 err_t store_get_stats(struct store *s, struct store_stats *ret)
 {
-    *ret = (struct store_stats){.position = store_position(s),
-                                .applied_position = store_applied_position(s),
-                                .streams = atomic_load(&s->streams),
-                                .data_bytes =
-                                    kv_data_bytes(s->kv) + s->journal->methods->bytes(s->journal),
-                                .tail_bytes = tail_bytes(&s->tail),
-                                .tail_bytes_max = s->options.tail_bytes_max,
-                                .disk_full = atomic_load(&s->disk_full)};
+    *ret = (struct store_stats){
+        .position = store_position(s),
+        .applied_position = store_applied_position(s),
+        .streams = atomic_load(&s->streams),
+        .data_bytes = kv_data_bytes(s->kv) + s->journal->methods->bytes(s->journal),
+        .tail_bytes = tail_bytes(&s->tail),
+        .tail_bytes_max = s->options.tail_bytes_max,
+        .disk_full = atomic_load(&s->disk_full),
+        .reclaim_pending = atomic_load(&s->life_position) > atomic_load(&s->reclaimed_position)};
     return ERR_OK;
 }
 

@@ -73,7 +73,8 @@ struct store_stats {
     uint64_t position, applied_position, streams;
     uint64_t data_bytes; /* on disk: journal and LMDB */
     uint64_t tail_bytes, tail_bytes_max;
-    bool disk_full; /* writes are being refused */
+    bool disk_full;       /* writes are being refused */
+    bool reclaim_pending; /* deletions, truncations or redactions are not reclaimed yet */
 };
 MUST_CHECK err_t store_get_stats(struct store *s, struct store_stats *ret);
 

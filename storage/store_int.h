@@ -121,6 +121,8 @@ MUST_CHECK err_t meta_put(struct kv_txn *txn, const char *name, uint64_t value);
 #define META_STREAMS        "streams"
 #define META_STORE_ID       "store_id"
 #define META_CLOCK          "clock_us"
+#define META_SCRUB          "scrub_txn"      /* free pages up to this transaction must be wiped */
+#define META_PURGE          "purge_position" /* the journal's groups up to this position must go */
 
 /* For reindex: moves the records of the whole tail into the log and leaves the index behind. */
 MUST_CHECK err_t apply_records(struct store *s);

@@ -37,8 +37,8 @@ const struct daybook_projection_version *projection_desired(const struct daybook
 
 /* Waits until the version answers and is where the log is, or stands still. Draws its progress over
  * and over on a terminal; on anything else `out` gets a line whenever something changes, at most
- * one a second, or nothing where `only_terminal`. CLI_OK: it answers. Else it has printed why not.
- */
+ * one a second, or nothing where `only_terminal`. CLI_OK: it answers. Else it has printed why
+ * not. */
 int projection_watch(struct daybook *db, const char *name, uint64_t version, FILE *out,
                      bool only_terminal);
 

@@ -63,8 +63,8 @@ static struct daybook_rows rows_of(const struct daybook_value *values, size_t ro
         .columns = names, .columns_n = 3, .values = values, .rows_n = rows_n};
 }
 
-/* Columns are as wide as what is in them, numbers stand to the right, lines do not end in blanks.
- */
+/* Columns are as wide as what is in them, numbers stand to the right, lines do not end in
+ * blanks. */
 static void test_text(void **state)
 {
     (void)state;
