@@ -142,6 +142,7 @@ def test_openapi_describes_what_is_answered(server, document, name):
         "Event": server.get(events_path(stream) + "/1").json,
         "StreamInfo": server.get(f"/v1/streams/{stream}").json,
         "StreamList": server.get("/v1/streams").json,
+        "LifeResult": server.post(events_path(stream) + "/1/redact").json,
         "Status": server.status(),
         "Problem": server.get("/nothing").json,
     }

@@ -8,6 +8,7 @@ import pytest
 import support_life as life
 from support import ENCODINGS, JSON, NDJSON, PROTOBUF, event, events_path, problem, wait_for
 from support_cli import daybook
+from support_follow import FORMATS, LiveRead
 from support_life import NONE, Model, delete, patch, redact, stream_path
 
 ROUTES = pytest.mark.parametrize("by", ["route", "command"])
@@ -434,6 +435,29 @@ def test_the_etag_of_a_changed_stream(server, name):
     delete(server, stream)
     assert server.get(stream_path(stream), headers=headers).json["deleted"] is True
     assert server.head(stream_path(stream)).headers["ETag"] == '"3"'
+
+
+@pytest.mark.parametrize("accept", FORMATS.values(), ids=FORMATS)
+def test_live_reads(server, name, accept):
+    """A follower of a stream that is deleted comes to a whole end, and another is 410 until there is something again; one of
+    the log goes on, and is told of the deletion if it asks for the system's events."""
+    stream = name()
+    written(server, stream)
+    with LiveRead(server.port, events_path(stream), accept).start() as live, \
+            LiveRead(server.port, "/v1/events", accept, system="true", after="end").start() as log:  # fmt: skip
+        assert [e["revision"] for e in live.caught_up()[0]] == [1, 2, 3]
+        log.caught_up()
+        delete(server, stream)
+        deletion = log.event()
+        assert (deletion["type"], deletion["data"]["stream"]) == ("$deleted", stream)
+        with LiveRead(server.port, events_path(stream), accept).start() as refused:
+            assert refused.status == 410
+        problem(server.get(events_path(stream), JSON, {"wait": "1s"}), 410, "stream-deleted")
+        assert [kind for kind, _ in live.rest()] in ([], ["heartbeat"])
+        server.append_ok(stream, event(data="new"))
+        assert log.event()["data"] == "new"
+    with LiveRead(server.port, events_path(stream), accept).start() as live:
+        assert [e["revision"] for e in live.caught_up()[0]] == [4]
 
 
 # ---- everything at random, against a model -----------------------------------------------------------

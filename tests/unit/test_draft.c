@@ -428,6 +428,27 @@ static void test_query_values(void **state)
     assert_true(time.given && time.us == 500000);
 }
 
+/* What DELETE takes in its query; what is wrong is said with all that is right. */
+static void test_query_expectations(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",    "-1",  "+1", "1.0",    "9223372036854775808",
+                                      "new", "Any", "1 ", "\"any\""};
+    char detail[QUERY_DETAIL_MAX];
+    struct query_expectation expected = {0};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct bytes value = bytes_of_string(bad[i]);
+        assert_false(query_parse(QUERY_EXPECTATION, value, &expected, detail));
+        assert_false(expected.given);
+        assert_non_null(strstr(detail, "\"stream_exists\""));
+    }
+    assert_true(query_parse(QUERY_EXPECTATION, BYTES_LITERAL("0"), &expected, detail));
+    assert_true(expected.given && expected.value.kind == EXPECT_REVISION);
+    assert_int_equal(expected.value.revision, 0);
+    assert_true(query_parse(QUERY_EXPECTATION, BYTES_LITERAL("no_stream"), &expected, detail));
+    assert_int_equal(expected.value.kind, EXPECT_NO_STREAM);
+}
+
 static void test_etag_lists(void **state)
 {
     (void)state;
@@ -456,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_build),
         cmocka_unit_test(test_base64),
         cmocka_unit_test(test_query_values),
+        cmocka_unit_test(test_query_expectations),
         cmocka_unit_test(test_etag_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
