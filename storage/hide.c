@@ -92,7 +92,10 @@ static err_t load_table(struct store *s, struct kv_txn *txn, enum kv_table table
         }
     }
     kv_cursor_close(cursor);
-    return err == ERR_END ? ERR_OK : err;
+    if (err == ERR_CORRUPT) {
+        note_damage(s); /* also of the rows behind it */
+    }
+    return err == ERR_END || err == ERR_CORRUPT ? ERR_OK : err;
 }
 
 err_t hide_load(struct store *s)

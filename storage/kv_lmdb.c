@@ -16,7 +16,8 @@
 
 #define KV_READERS_MAX 1024
 /* A slot of a cache line for each, and its header. */
-#define KV_LOCK_FILE_BYTES (KV_READERS_MAX * 64 + 4096)
+#define KV_LOCK_FILE_BYTES   (KV_READERS_MAX * 64 + 4096)
+#define KV_PAGE_HEADER_BYTES 16
 /* More than a transaction writes. */
 #define KV_DISK_FULL_BYTES ((uint64_t)16 << 20)
 /* Where address space is limited (ulimit -v, a sanitizer), a smaller map than asked for does too,
@@ -71,6 +72,23 @@ static MDB_val to_val(struct bytes b)
 static struct bytes from_val(MDB_val v)
 {
     return bytes_of(v.mv_data, v.mv_size);
+}
+
+/* LMDB has no checksums: a flipped bit in the size of a value would lead beyond the end of the
+ * file, which ends the process when it is read. A value lies inside its page, or fills a run of
+ * overflow pages, whose number the first one's header says (a u32 at 12), from right behind that
+ * header on. The pages that a write transaction has changed lie in memory of their own, anywhere.
+ */
+static bool is_sound(const struct kv_txn *txn, MDB_val v)
+{
+    size_t page = txn->kv->page_bytes, at = (uintptr_t)v.mv_data & (page - 1);
+    if (txn->write || at + v.mv_size <= page) {
+        return true;
+    }
+    uint64_t pages = at == KV_PAGE_HEADER_BYTES
+                         ? bytes_get_u32le((const uint8_t *)v.mv_data - KV_PAGE_HEADER_BYTES + 12)
+                         : 0;
+    return at + v.mv_size <= pages * page;
 }
 
 static int open_tables(struct kv *kv, bool read_only)
@@ -189,6 +207,7 @@ err_t kv_begin(struct kv *kv, bool write, struct kv_txn **ret)
         return ERR_MEMORY;
     }
     txn->kv = kv;
+    txn->write = write;
     int code = mdb_txn_begin(kv->env, NULL, write ? 0 : MDB_RDONLY, &txn->txn);
     if (code != 0) {
         free(txn);
@@ -235,6 +254,9 @@ err_t kv_get(struct kv_txn *txn, enum kv_table table, struct bytes key, struct b
 {
     MDB_val k = to_val(key), v;
     int code = mdb_get(txn->txn, txn->kv->tables[table], &k, &v);
+    if (code == 0 && !is_sound(txn, v)) {
+        return ERR_CORRUPT;
+    }
     if (code == 0) {
         *ret = from_val(v);
     }
@@ -309,6 +331,7 @@ err_t kv_cursor_open(struct kv_txn *txn, enum kv_table table, struct kv_cursor *
     if (c == NULL) {
         return ERR_MEMORY;
     }
+    c->txn = txn;
     int code = mdb_cursor_open(txn->txn, txn->kv->tables[table], &c->cursor);
     if (code != 0) {
         free(c);
@@ -332,6 +355,9 @@ static err_t move(struct kv_cursor *c, MDB_val *k, MDB_cursor_op op, struct kv_r
     int code = mdb_cursor_get(c->cursor, k, &v, op);
     if (code == MDB_NOTFOUND) {
         return ERR_END;
+    }
+    if (code == 0 && !is_sound(c->txn, v)) {
+        return ERR_CORRUPT;
     }
     if (code == 0) {
         *ret = (struct kv_row){.key = from_val(*k), .value = from_val(v)};

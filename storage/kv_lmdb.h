@@ -19,10 +19,12 @@ struct kv {
 struct kv_txn {
     MDB_txn *txn;
     struct kv *kv;
+    bool write;
 };
 
 struct kv_cursor {
     MDB_cursor *cursor;
+    const struct kv_txn *txn;
 };
 
 err_t kv_from_lmdb(int code);
