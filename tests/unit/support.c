@@ -155,36 +155,54 @@ void test_dir_crash(const struct test_dir *from, struct test_dir *to)
     each_entry(from, copy_entry, to);
 }
 
+struct visit {
+    void (*each)(void *ctx, const uint8_t *p, size_t n);
+    void *ctx;
+};
+
+static void visit_file(void *ctx, const char *name, const char *path)
+{
+    struct visit *visit = ctx;
+    size_t n;
+    uint8_t *p = test_file_read(path, &n);
+    (void)name;
+    visit->each(visit->ctx, p, n);
+    free(p);
+}
+
+static void visit_entry(void *ctx, const char *name, const char *path)
+{
+    struct test_dir folder;
+    if (!is_folder(path)) {
+        visit_file(ctx, name, path);
+        return;
+    }
+    snprintf(folder.path, sizeof folder.path, "%s", path);
+    each_entry(&folder, visit_file, ctx);
+}
+
+void test_dir_each(const struct test_dir *d, void (*each)(void *ctx, const uint8_t *p, size_t n),
+                   void *ctx)
+{
+    struct visit visit = {.each = each, .ctx = ctx};
+    each_entry(d, visit_entry, &visit);
+}
+
 struct search {
     const char *bytes;
     bool found;
 };
 
-static void search_file(void *ctx, const char *name, const char *path)
+static void search_file(void *ctx, const uint8_t *p, size_t n)
 {
     struct search *search = ctx;
-    size_t n;
-    uint8_t *p = test_file_read(path, &n);
-    (void)name;
     search->found = search->found || memmem(p, n, search->bytes, strlen(search->bytes)) != NULL;
-    free(p);
-}
-
-static void search_entry(void *ctx, const char *name, const char *path)
-{
-    struct test_dir folder;
-    if (!is_folder(path)) {
-        search_file(ctx, name, path);
-        return;
-    }
-    snprintf(folder.path, sizeof folder.path, "%s", path);
-    each_entry(&folder, search_file, ctx);
 }
 
 bool test_dir_has(const struct test_dir *d, const char *bytes)
 {
     struct search search = {.bytes = bytes};
-    each_entry(d, search_entry, &search);
+    test_dir_each(d, search_file, &search);
     return search.found;
 }
 

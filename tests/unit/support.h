@@ -57,6 +57,9 @@ struct store *test_open_with(const struct store_options *options);
 void test_apply_all(struct store *s);
 /* Reclaims until nothing is left to do; no view may be open, everything must be applied. */
 void test_reclaim_all(struct store *s, int64_t now_us);
+/* Calls `each` with the content of every file of the directory. */
+void test_dir_each(const struct test_dir *d, void (*each)(void *ctx, const uint8_t *p, size_t n),
+                   void *ctx);
 /* Whether these bytes stand in any file of the directory. */
 bool test_dir_has(const struct test_dir *d, const char *bytes);
 /* Runs store_verify, prints the findings, and fails where there is one or where it saw another

@@ -383,6 +383,107 @@ static void test_reclaim_damaged_list(void **state)
     test_verify_clean(f->store, 21);
 }
 
+/* ---- bytes, at random ---- */
+
+#define MARKED_MAX 3000
+
+/* Events whose data and metadata say their number, some of which must be gone. */
+struct marked {
+    bool gone[MARKED_MAX], found[MARKED_MAX];
+    unsigned n;
+    unsigned stream_of[MARKED_MAX], revision_of[MARKED_MAX], heads[4], floors[4];
+};
+
+static void append_marked(struct fixture *f, struct marked *m, uint64_t *random)
+{
+    static char data[20000];
+    char stream[8], mark[16];
+    unsigned s = (unsigned)test_below(random, 4);
+    size_t n = test_below(random, 20) == 0 ? 1 + test_below(random, sizeof data / 12)
+                                           : 1 + test_below(random, 20);
+    snprintf(stream, sizeof stream, "m-%u", s);
+    snprintf(mark, sizeof mark, "<<%08u>>", m->n);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(data + i * 12, mark, 12);
+    }
+    uint8_t id[UUID_BYTES];
+    test_id(m->n + 1, id);
+    struct event_draft draft = {.id = bytes_of(id, UUID_BYTES),
+                                .type = BYTES_LITERAL("T"),
+                                .data = bytes_of(data, n * 12),
+                                .metadata = bytes_of(data, 12),
+                                .content_type = BYTES_LITERAL("text/plain")};
+    struct command *c = test_command();
+    test_add_append(c, stream, TEST_ANY);
+    assert_int_equal(command_add_event(c, &draft), ERR_OK);
+    assert_int_equal(commit(f, c), VERDICT_COMMITTED);
+    m->stream_of[m->n] = s;
+    m->revision_of[m->n++] = ++m->heads[s];
+}
+
+static void hide_marked(struct fixture *f, struct marked *m, uint64_t *random)
+{
+    char stream[8];
+    unsigned s = (unsigned)test_below(random, 4);
+    snprintf(stream, sizeof stream, "m-%u", s);
+    if (m->heads[s] == 0) {
+        return;
+    }
+    unsigned revision = 1 + (unsigned)test_below(random, m->heads[s]);
+    uint64_t pick = test_below(random, 10);
+    struct life_change change = {.set_truncate_before = true, .truncate_before = revision};
+    (void)commit(f, pick == 0   ? test_delete(stream, false)
+                    : pick == 1 ? test_metadata(stream, &change)
+                                : test_redact(stream, revision));
+    for (unsigned i = 0; i < m->n; i++) {
+        bool hit = pick == 0   ? true
+                   : pick == 1 ? m->revision_of[i] < revision
+                               : m->revision_of[i] == revision;
+        m->gone[i] = m->gone[i] || (m->stream_of[i] == s && hit);
+    }
+}
+
+static void find_marks(void *ctx, const uint8_t *p, size_t n)
+{
+    struct marked *m = ctx;
+    for (size_t i = 0; i + 12 <= n; i++) {
+        if (p[i] == '<' && p[i + 1] == '<' && p[i + 10] == '>' && p[i + 11] == '>') {
+            unsigned long number = strtoul((const char *)p + i + 2, NULL, 10);
+            m->found[number < MARKED_MAX ? number : 0] = true;
+        }
+    }
+}
+
+/* Small and large events, applied in bits or at once, hidden in every way: after a pass exactly
+ * those that can be read are in the files. */
+static void test_reclaim_random_bytes(void **state)
+{
+    struct fixture *f = *state;
+    static struct marked m;
+    uint64_t random = test_seed();
+    m = (struct marked){0};
+    for (unsigned i = 0; i < 2500; i++) {
+        append_marked(f, &m, &random);
+        if (test_below(&random, 12) == 0) {
+            hide_marked(f, &m, &random);
+        }
+        if (test_below(&random, 10) == 0) {
+            test_apply_all(f->store);
+            assert_int_equal(store_prepare(f->store), ERR_OK);
+        }
+        if (i % 250 == 249) {
+            test_apply_all(f->store);
+            test_reclaim_all(f->store, TEST_TIME_US);
+            memset(m.found, 0, sizeof m.found);
+            test_dir_each(&f->dir, find_marks, &m);
+            for (unsigned k = 0; k < m.n; k++) {
+                assert_int_equal(m.found[k], !m.gone[k]);
+            }
+        }
+    }
+    test_verify_clean(f->store, store_position(f->store));
+}
+
 /* Reclaim takes no part in verdicts: the same commands come to the same with it and without. */
 static void test_reclaim_changes_no_verdict(void **state)
 {
@@ -446,6 +547,7 @@ int main(void)
         TEST(test_reclaim_heeds_the_newest_life),
         TEST(test_reclaim_waits_for_the_index),
         TEST(test_reclaim_damaged_list),
+        TEST(test_reclaim_random_bytes),
         TEST(test_reclaim_changes_no_verdict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
