@@ -148,7 +148,7 @@ void http_resume_all(struct http_request **rqs, size_t n);
 
 /* ---- a response that another thread writes (http_detach.c) ---- */
 /* Instead of a reply, on the loop's thread: composes status and headers. From here on the request
- * is its owner's, one thread, until http_detached_end; only the three functions below may be called
+ * is its owner's, one thread, until http_detached_end; only the functions below may be called
  * for it, and http_socket, to watch the socket for room and for a hang-up. What the handler got
  * from the request (path, query, headers, arena, context) is gone when this returns. */
 void http_detach(struct http_request *rq, unsigned status, const char *content_type);
@@ -157,6 +157,8 @@ void http_detach(struct http_request *rq, unsigned status, const char *content_t
  * next call. An empty block: the header alone. ERR_FULL: call again with the same block when the
  * socket has room. ERR_CLOSED: the peer is gone. */
 MUST_CHECK err_t http_detached_send(struct http_request *rq, struct bytes block, size_t *sent);
+/* What the peer has not acknowledged of all that was sent; where it gets less, the peer reads. */
+size_t http_detached_unread(const struct http_request *rq);
 /* Ends the body, `whole` so that the peer sees a complete one, and gives the request back: the
  * connection is closed. The socket must not be watched any more. */
 void http_detached_end(struct http_request *rq, bool whole);

@@ -25,6 +25,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -103,6 +104,12 @@ err_t http_detached_send(struct http_request *rq, struct bytes block, size_t *se
     }
     rq->response_bytes += block.n;
     return ERR_OK;
+}
+
+size_t http_detached_unread(const struct http_request *rq)
+{
+    int n = 0;
+    return ioctl(rq->conn->fd, TIOCOUTQ, &n) == 0 && n > 0 ? (size_t)n : 0;
 }
 
 void http_detached_end(struct http_request *rq, bool whole)

@@ -35,8 +35,10 @@
 #define DISPATCH_MAX 4096
 /* After this long a view is closed and the next turn opens a new one. */
 #define VIEW_US_MAX ((int64_t)20000)
-/* A round gives the sockets and new events a look after this long. */
-#define ROUND_US_MAX ((int64_t)20000)
+/* A round gives the sockets and new events a look after this long, or so many turns: polls that are
+ * resumed all at once would hold up their loops. */
+#define ROUND_US_MAX    ((int64_t)20000)
+#define ROUND_TURNS_MAX 512
 /* A round of so many turns is followed by a pause, so much longer than the round was. */
 #define CROWD        64
 #define PAUSE_FACTOR 3
@@ -315,7 +317,7 @@ static void expire(struct live *l)
     }
 }
 
-/* One turn for each that is ready now. */
+/* One turn for each that is ready now, up to a limit. */
 static void send_round(struct live *l)
 {
     if (l->now_us < l->pause_until_us) {
@@ -324,7 +326,8 @@ static void send_round(struct live *l)
     int64_t began_us = clock_us(CLOCK_MONOTONIC);
     l->now_us = began_us;
     size_t turns = 0;
-    for (size_t n = l->ready.n; turns < n && l->now_us - began_us < ROUND_US_MAX; turns++) {
+    size_t max = l->ready.n < ROUND_TURNS_MAX ? l->ready.n : ROUND_TURNS_MAX;
+    for (; turns < max && l->now_us - began_us < ROUND_US_MAX; turns++) {
         live_member_step(l, l->ready.head);
         l->now_us = clock_us(CLOCK_MONOTONIC);
         if (l->view != NULL && l->now_us - l->view_opened_us > VIEW_US_MAX) {

@@ -33,7 +33,8 @@ struct live_member {
     size_t sent;              /* of it, see http_detached_send */
     bool was_told;            /* that it has caught up */
     bool beat_due;
-    int64_t moved_us; /* when the socket last took something */
+    int64_t moved_us; /* when the socket last took something, or the peer something from it */
+    size_t unread;    /* of a blocked one, when that was last looked at */
     struct deadline deadline;
 };
 
@@ -56,6 +57,7 @@ struct live {
     int64_t pause_until_us; /* no sending before */
     struct store_view *view;
     int64_t view_opened_us;
+    int64_t logged_us; /* when an error was logged last */
 };
 
 void live_list_append(struct live_members *list, struct live_member *m);

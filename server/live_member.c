@@ -115,6 +115,17 @@ void live_member_on_socket(struct live *l, struct live_member *m, uint32_t event
     }
 }
 
+/* A socket has room again only when a good part of it is free, which with a slow reader may take
+ * longer than anything here waits. So whether it reads is asked too. */
+static void note_progress(const struct live *l, struct live_member *m)
+{
+    size_t unread = http_detached_unread(m->rq);
+    if (unread < m->unread) {
+        m->moved_us = l->now_us;
+    }
+    m->unread = unread;
+}
+
 /* A heartbeat is due when nothing went out for so long; a deadline that came while events were sent
  * only moves. A heartbeat comes after a read, so it says how far that got. */
 void live_member_on_deadline(struct live *l, struct live_member *m)
@@ -124,6 +135,9 @@ void live_member_on_deadline(struct live *l, struct live_member *m)
         return;
     }
     bool blocked = m->state == MEMBER_BLOCKED;
+    if (blocked) {
+        note_progress(l, m);
+    }
     int64_t due_us = m->moved_us + (blocked ? idle_us(l) : heartbeat_us(l));
     if (due_us <= l->now_us && blocked) {
         finish(l, m, false, LIVE_OVER);
@@ -287,6 +301,7 @@ static void wait_for_more(struct live *l, struct live_member *m)
 static void wait_for_room(struct live *l, struct live_member *m)
 {
     m->state = MEMBER_BLOCKED;
+    m->unread = http_detached_unread(m->rq);
     int64_t until_us = m->moved_us + idle_us(l);
     if (m->deadline.at_us > until_us) {
         deadlines_set(&l->deadlines, &m->deadline, until_us);
@@ -298,7 +313,8 @@ static void wait_for_room(struct live *l, struct live_member *m)
 static void fail(struct live *l, struct live_member *m, err_t err)
 {
     bool is_gone = err == ERR_NOT_FOUND || err == ERR_GONE;
-    if (!is_gone) {
+    if (!is_gone && l->now_us - l->logged_us >= US_PER_SECOND) { /* many may meet the same */
+        l->logged_us = l->now_us;
         log_line(LOG_LEVEL_ERROR, "a live read ends", log_text("error", err_describe(err)),
                  log_number("checkpoint", (int64_t)m->checkpoint));
     }

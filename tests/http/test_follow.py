@@ -458,6 +458,20 @@ def test_follow_reader_that_takes_nothing(server, name, accept):
             live.rest()
 
 
+def test_follow_reader_that_takes_little(launch):
+    """One that keeps reading is not dropped, however little it takes: less in idle-timeout-s than makes room in the socket."""
+    server = launch("--idle-timeout-s", 1)
+    server.append_ok("s-1", [event(data={"pad": "x" * 900_000}) for _ in range(12)])
+    with follow(server, "/v1/events", NDJSON, receive_bytes=32768) as live:
+        until = time.monotonic() + 5 * SLOW
+        while time.monotonic() < until:
+            live.receive()
+            wait = time.monotonic() + 0.1  # reading slowly is what it does, nothing waits for this
+            wait_for(lambda: time.monotonic() > wait)
+        assert server.status()["connections"] == 2
+        assert len(live.caught_up()[0]) == 12
+
+
 def test_follow_peer_gone(fresh, accept):
     """The connections of followers that went away are closed at once, also where nothing is committed."""
     append(fresh, "s-1")
