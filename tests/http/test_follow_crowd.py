@@ -62,9 +62,10 @@ class Poll:
         if mark and len(body) >= size:
             assert header.startswith(b"HTTP/1.1 200"), self.buffer
             assert len(body) == size
-            self.after = int(body.rsplit(b'"next":', 1)[1].split(b",")[0])
-            self.answers, self.answered_at, self.buffer = self.answers + 1, time.monotonic(), b""
-            if self.crowd.asks_again and b'"events":[]' not in body:
+            self.after, self.buffer = int(body.rsplit(b'"next":', 1)[1].split(b",")[0]), b""
+            if b'"events":[]' not in body:  # else its minute is over, or the server stops
+                self.answers, self.answered_at = self.answers + 1, time.monotonic()
+            if self.crowd.asks_again:
                 self.ask()
         return bool(data)
 
