@@ -173,12 +173,14 @@ static void check_handlers(lua_State *L)
     slot_set(L, AT_ON);
 }
 
-static void check_function(lua_State *L, const char *name)
+static bool check_function(lua_State *L, const char *name)
 {
-    if (lua_getfield(L, -1, name) != LUA_TNIL && !lua_isfunction(L, -1)) {
+    bool there = lua_getfield(L, -1, name) != LUA_TNIL;
+    if (there && !lua_isfunction(L, -1)) {
         luaL_error(L, "'%s' must be a function", name);
     }
     lua_pop(L, 1);
+    return there;
 }
 
 static int do_open(lua_State *L)
@@ -199,8 +201,8 @@ static int do_open(lua_State *L)
         return luaL_error(L, "the script must return a table with 'on', a table of handlers");
     }
     check_handlers(L);
-    check_function(L, "init");
-    check_function(L, "key");
+    (void)check_function(L, "init");
+    s->chooses_keys = check_function(L, "key");
     read_list(L, "category", s->categories, &s->filter.category_count);
     read_list(L, "types", s->types, &s->filter.type_count);
     if (s->filter.type_count == 0) {
@@ -247,6 +249,11 @@ void script_lua_close(struct script_lua *s)
 const struct store_filter *script_lua_filter(const struct script_lua *s)
 {
     return &s->filter;
+}
+
+bool script_lua_chooses_keys(const struct script_lua *s)
+{
+    return s->chooses_keys;
 }
 
 void script_lua_set_cancel(struct script_lua *s, bool (*cancelled)(void *ctx), void *ctx)

@@ -22,6 +22,8 @@ void script_lua_close(struct script_lua *s);
 
 /* Which events it takes; borrowed. */
 const struct store_filter *script_lua_filter(const struct script_lua *s);
+/* Whether it has a `key`; else documents are by stream. */
+bool script_lua_chooses_keys(const struct script_lua *s);
 /* Asked every few thousand steps; NULL: never. */
 void script_lua_set_cancel(struct script_lua *s, bool (*cancelled)(void *ctx), void *ctx);
 

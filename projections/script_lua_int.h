@@ -16,6 +16,7 @@ struct script_lua {
     size_t memory;
     long steps_left;
     bool exhausted, stopped;
+    bool chooses_keys;
     bool (*cancelled)(void *ctx);
     void *cancel_ctx;
     struct store_filter filter;

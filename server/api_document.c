@@ -37,13 +37,17 @@ static err_t put_document(void *ctx, const struct sql_value *values, unsigned n)
 }
 
 /* Only a document projection has documents, whatever tables others name so. */
-static struct projection *find(struct http_request *rq, struct app *app, struct bytes name)
+struct projection *api_projection_find_documents(struct http_request *rq, struct app *app,
+                                                 struct bytes name, const char *field)
 {
     struct projection_status status;
-    struct projection *p = api_projection_find(rq, app, name);
-    if (p != NULL && workers_get_status(app->workers, p, &status) &&
-        strcmp(status.kind, "document") != 0) {
-        reply_problem_detail(rq, PROBLEM_INVALID_QUERY, "name",
+    struct projection *p = workers_find(app->workers, name);
+    if (p == NULL || !workers_get_status(app->workers, p, &status)) {
+        reply_problem(rq, PROBLEM_PROJECTION_NOT_FOUND, &(struct problem_extra){.field = field});
+        return NULL;
+    }
+    if (strcmp(status.kind, "document") != 0) {
+        reply_problem_detail(rq, PROBLEM_INVALID_QUERY, field,
                              "it is no document projection; query its tables with SQL");
         return NULL;
     }
@@ -103,7 +107,7 @@ void api_document(struct http_request *rq, struct app *app)
         !reply_negotiate(rq, OFFER(ENCODING_JSON), &encoding)) {
         return;
     }
-    r.projection = find(rq, app, name);
+    r.projection = api_projection_find_documents(rq, app, name, "name");
     if (r.projection != NULL) {
         api_projection_submit_read(rq, app, &r, encoding);
     }
@@ -168,7 +172,7 @@ void api_documents_list(struct http_request *rq, struct app *app)
                              DOCUMENTS_MAX);
         return;
     }
-    r.projection = find(rq, app, name);
+    r.projection = api_projection_find_documents(rq, app, name, "name");
     if (r.projection != NULL) {
         api_projection_submit_read(rq, app, &r, encoding);
     }

@@ -27,6 +27,11 @@ struct read_request {
 /* Submits it: runs when the model is there, answers. */
 void api_projection_submit_read(struct http_request *rq, struct app *app,
                                 const struct read_request *read, enum encoding encoding);
+/* Whether the read of a job (the ctx) has to end: its time is over, or the server stops. */
+bool api_projection_is_over(void *ctx);
+/* A document projection; else it replies, naming the field, and returns NULL. */
+struct projection *api_projection_find_documents(struct http_request *rq, struct app *app,
+                                                 struct bytes name, const char *field);
 /* Writes `"errors":[…],"next":…,"end":…`. */
 MUST_CHECK err_t api_projection_put_errors(struct buf *b, struct reader *reader, uint64_t after,
                                            uint64_t limit, uint64_t *ret_position,

@@ -101,6 +101,7 @@ static void run_read(struct job *job)
     }
     buf_init(&job->body, job->app->limits.query_bytes_max * 2 + API_PROJECTION_BODY_SLACK);
     r->until_us = workers_now_us() + (int64_t)job->app->limits.query_time_ms * 1000;
+    job->version = version;
     err = r->read(job, reader, &job->position, &et);
     workers_give_reader(job->app->workers, r->projection, reader, version);
     if (err == ERR_OK && buf_status(&job->body) != ERR_OK) {
@@ -111,7 +112,7 @@ static void run_read(struct job *job)
     }
 }
 
-static bool is_over(void *ctx)
+bool api_projection_is_over(void *ctx)
 {
     const struct job *job = ctx;
     const struct read_request *r = job->ctx;
@@ -131,7 +132,7 @@ static err_t read_query(struct job *job, struct reader *reader, uint64_t *ret_po
                                       .argument_count = r->query.argument_count,
                                       .rows_max = job->app->limits.query_rows_max,
                                       .bytes_max = job->app->limits.query_bytes_max,
-                                      .cancelled = is_over,
+                                      .cancelled = api_projection_is_over,
                                       .cancel_ctx = job};
     err_t err = reader_query(reader, &query, &sink, ret_position, et);
     if (err == ERR_OK && !rows.lines) {

@@ -2,6 +2,8 @@
  * each kick all of them are asked. */
 #include "server/jobs.h"
 
+#include "server/etag.h"
+
 #include "server/workers.h"
 #include "storage/base/check.h"
 
@@ -254,11 +256,27 @@ void job_error(struct job *job, err_t err, const char *doing)
     job->doing = doing;
 }
 
+/* Sets the tag; where the client has it, replies 304. */
+static bool is_known(struct http_request *rq, struct job *job)
+{
+    http_reply_header(rq, "ETag", job->etag);
+    http_reply_header(rq, "Vary", "Accept");
+    struct bytes known = http_header(rq, "If-None-Match");
+    if (known.n == 0 || memmem(known.p, known.n, job->etag, strlen(job->etag)) == NULL) {
+        return false;
+    }
+    etag_reply_not_modified(rq, job->position);
+    return true;
+}
+
 static void answer(struct http_request *rq, void *ctx)
 {
     struct job *job = ctx;
     switch (job->answer) {
     case JOB_BODY:
+        if (job->etag[0] != '\0' && is_known(rq, job)) {
+            break;
+        }
         reply_body(rq, job->status, job->encoding, job->position, &job->body);
         break;
     case JOB_PROBLEM:

@@ -36,6 +36,8 @@ struct job {
     enum encoding encoding;
     uint64_t position;
     struct buf body;
+    char etag[48];    /* with its quotes; empty: none. Where the client has it: 304 */
+    uint64_t version; /* of the projection that was read */
     enum problem problem;
     char detail[JOB_DETAIL_MAX];
     const char *field, *doing;

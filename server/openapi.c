@@ -106,6 +106,8 @@ static const struct parameter parameters[] = {
      "Only errors of events after this position, or documents after this key: the `next` of the "
      "page "
      "before."},
+    {"projection", IN_PROJECTIONS, "{\"type\":\"string\"}",
+     "Required: the document projection, whose documents are by stream."},
     {"prefix", IN_PROJECTIONS, "{\"type\":\"string\"}",
      "Only documents whose key starts with this."},
     {"expected_revision", IN_WRITES, "{\"type\":[\"integer\",\"string\"],\"default\":\"any\"}",
@@ -353,7 +355,8 @@ static void put_parameters(struct buf *b, const struct route *route)
     for (const char *p = strchr(route->path, '{'); p != NULL; p = strchr(p + 1, '{')) {
         put_parameter_ref(b, bytes_of(p + 1, strcspn(p + 1, "}")), IN_PATH, &first);
     }
-    bool projection = strncmp(route->path, "/v1/projections", 15) == 0;
+    bool projection = strncmp(route->path, "/v1/projections", 15) == 0 ||
+                      strcmp(route->path, "/v1/streams/{stream}/state") == 0;
     int where = projection                                   ? IN_PROJECTIONS
                 : strcmp(route->response, "EventPage") == 0  ? IN_EVENTS
                 : strcmp(route->response, "Event") == 0      ? IN_EVENT

@@ -81,6 +81,9 @@ bool workers_get_status(struct workers *w, struct projection *p, struct projecti
 /* The source of the version that shall serve, into an empty buf; false: it has none, or is
  * deleted. */
 bool workers_get_source(struct workers *w, struct projection *p, struct buf *ret);
+/* The same of one version. */
+bool workers_get_version_source(struct workers *w, struct projection *p, uint64_t version,
+                                struct buf *ret);
 /* The i-th of those there are, in the order of their definition; NULL: no more. */
 struct projection *workers_at(struct workers *w, size_t i);
 

@@ -65,15 +65,23 @@ bool workers_get_status(struct workers *w, struct projection *p, struct projecti
     return there;
 }
 
-bool workers_get_source(struct workers *w, struct projection *p, struct buf *ret)
+bool workers_get_version_source(struct workers *w, struct projection *p, uint64_t version,
+                                struct buf *ret)
 {
     pthread_mutex_lock(&w->mutex);
     const struct catalog_projection *c = catalog_find(w->catalog, bytes_of_string(p->name));
-    if (c != NULL) {
-        buf_put(ret, catalog_version(c, c->desired)->source);
+    const struct catalog_definition *d =
+        c == NULL ? NULL : catalog_version(c, version == 0 ? c->desired : version);
+    if (d != NULL) {
+        buf_put(ret, d->source);
     }
     pthread_mutex_unlock(&w->mutex);
-    return c != NULL && ret->n > 0;
+    return d != NULL && ret->n > 0;
+}
+
+bool workers_get_source(struct workers *w, struct projection *p, struct buf *ret)
+{
+    return workers_get_version_source(w, p, 0, ret);
 }
 
 /* ---- reading ---- */
