@@ -8,6 +8,7 @@
 #   server                   daybookd               (libserver.a is server/ without main.c, for tests)
 #   clients/cli              daybook                (libcli.a likewise)
 #   tests/unit, tests/model  one program per test_*.c; other .c files there are helpers for all
+#   tests/sim                one program per .c file
 #   tests/crash, tests/fault one program per test_*.c; a folder's other .c files are linked into all of its programs, and
 #                            only there (they take the place of system calls)
 #   tests/bench              one program per bench_*.c; bench_util.c and others are helpers
@@ -89,6 +90,7 @@ UNIT     := $(wildcard tests/unit/test_*.c)
 MODEL    := $(wildcard tests/model/test_*.c)
 CRASH    := $(wildcard tests/crash/test_*.c)
 CRASH_HELPERS := $(filter-out $(CRASH),$(wildcard tests/crash/*.c))
+SIM      := $(wildcard tests/sim/*.c)
 FAULT    := $(wildcard tests/fault/test_*.c)
 FAULT_HELPERS := $(filter-out $(FAULT),$(wildcard tests/fault/*.c))
 BENCH    := $(filter-out tests/bench/bench_util.c,$(wildcard tests/bench/bench_*.c))
@@ -110,6 +112,7 @@ UNIT_PROGRAMS   := $(call programs,$(UNIT))
 MODEL_PROGRAMS  := $(call programs,$(MODEL))
 CRASH_PROGRAMS  := $(call programs,$(CRASH))
 FAULT_PROGRAMS  := $(call programs,$(FAULT)) $(BUILD)/tests/fault/daybookd
+SIM_PROGRAMS    := $(call programs,$(SIM))
 BENCH_PROGRAMS  := $(call programs,$(BENCH))
 REPLAY_PROGRAMS := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/tests/fuzz/replay_%,$(FUZZ))
 FUZZ_PROGRAMS   := $(call programs,$(FUZZ))
@@ -167,7 +170,7 @@ tidy: ## format, layers, size budgets, names, static analysis
 	@$(MAKE) -s --no-print-directory $(PARALLEL) $(PROTO_H)
 	@scripts/tidy
 
-tests: $(UNIT_PROGRAMS) $(MODEL_PROGRAMS) $(CRASH_PROGRAMS) $(FAULT_PROGRAMS) $(REPLAY_PROGRAMS) ## build the test programs, run nothing
+tests: $(UNIT_PROGRAMS) $(MODEL_PROGRAMS) $(CRASH_PROGRAMS) $(FAULT_PROGRAMS) $(SIM_PROGRAMS) $(REPLAY_PROGRAMS) ## build the test programs, run nothing
 
 benches: $(BENCH_PROGRAMS) ## build the benchmarks, run nothing
 
@@ -225,6 +228,11 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_HELPERS) $(LIB_SERVER) $(LIBS_PAS
 
 $(CRASH_PROGRAMS): \
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call objects,$(CRASH_HELPERS)) $(LIB_HELPERS) $(LIBS_PASSIVE)
+	$(say) LINK $@
+	$(link) $(TEST_LIBS)
+
+$(SIM_PROGRAMS): \
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_HELPERS) $(LIBS_PASSIVE)
 	$(say) LINK $@
 	$(link) $(TEST_LIBS)
 

@@ -22,7 +22,7 @@
 #define CHILD_SECONDS  60
 #define SEED           20260101
 
-enum { ENDED = 0, DID_NOT_OPEN = 10, STOPPED = 20 };
+enum { ENDED = 0, DID_NOT_OPEN = 10, STOPPED = 20, SAYS_NOTHING = 99 };
 
 struct fault {
     enum inject_call call;
@@ -115,7 +115,8 @@ static int live(void *ctx)
         store_close(s);
     }
     r->life->hit = inject_has_hit();
-    return err != ERR_OK ? (et.text[0] == '\0' ? 99 : DID_NOT_OPEN) : going ? ENDED : STOPPED;
+    bool says_why = et.text[0] != '\0' || err == ERR_MEMORY;
+    return err != ERR_OK ? (says_why ? DID_NOT_OPEN : SAYS_NOTHING) : going ? ENDED : STOPPED;
 }
 
 /* ---- afterwards ---- */
