@@ -1,6 +1,7 @@
 """Deleting on a larger scale: the real data set, space that is used again, appends that are not stalled, bytes that leave the
 disk."""
 import collections
+import concurrent.futures
 import gzip
 import json
 import os
@@ -14,7 +15,7 @@ import pytest
 
 from support import SLOW, ROOT, event, wait_for
 from support_cli import daybook
-from support_life import Model, delete, patch, redact, stream_path
+from support_life import Model, delete, json_row, patch, redact, stream_path
 
 LOANS = pathlib.Path(os.environ.get("DAYBOOK_DATA_DIR", ROOT.parent / "shared" / "data")) / "loans.ndjson.gz"
 needs_loans = pytest.mark.skipif(not LOANS.exists(), reason=f"{LOANS} is not there")
@@ -105,6 +106,57 @@ def test_freed_space_is_used_again(launch):
 def is_applied(server):
     status = server.status()
     return status["applied_position"] == status["position"]
+
+
+def turns(model, me, rng, until):
+    """Random writes to this client's own streams, each followed by reads that must show exactly what is left."""
+    streams, n = [f"t{me}-{i}" for i in range(4)], 0
+    while time.monotonic() < until:
+        stream = rng.choice(streams)
+        s, choice = model.streams[stream], rng.randrange(6)
+        if choice < 3 and not s.tombstoned:
+            model.append(stream, [(f"T{me}", n, [f"tag{me}"]) for _ in range(rng.randrange(1, 60))])
+        elif s.head and choice == 3 and not s.tombstoned:
+            model.truncate(stream, rng.randrange(1, s.head + 2))
+        elif s.head and choice == 4:
+            model.redact(stream, rng.randrange(1, s.head + 1))
+        elif s.head:
+            model.delete(stream, tombstone=rng.random() < 0.1)
+        if s.tombstoned:
+            streams[streams.index(stream)] = f"t{me}-{len(streams) + n}"
+        n += 1
+        if s.head:
+            model.check_stream(stream)
+        rows = model.rows()
+        for query in ({"type": f"T{me}"}, {"category": f"t{me}", "direction": "backward"}, {"tag": f"tag{me}"}):
+            found = [json_row(e) for e in model.server.read_all(**query)]
+            assert found == (rows[::-1] if "direction" in query else rows)
+    return n
+
+
+@pytest.mark.timeout_s(120)
+def test_many_at_once(launch, seed):
+    """Eight clients, each on streams of its own, while space is freed behind them: each sees its own writes, and nothing that it
+    has deleted, at once in every read."""
+    server = launch("--apply-interval-ms", "5", "--segment-bytes", "256KiB", "--reclaim-interval-s", "1")
+    models = [Model(server) for _ in range(8)]
+    until = time.monotonic() + 6
+    with concurrent.futures.ThreadPoolExecutor(len(models)) as pool:
+        counts = list(pool.map(lambda i: turns(models[i], i, random.Random(seed + i), until), range(len(models))))
+    assert min(counts) >= 3, counts
+    everything = Model(server)
+    for model in models:
+        everything.streams |= model.streams
+        everything.redacted |= model.redacted
+    everything.check(some(seed, everything.streams, 10))
+    server.restart(kill=True)
+    everything.check(some(seed, everything.streams, 10), full=False)
+    assert server.post("/v1/admin/verify").json["findings"] == []
+
+
+def some(seed, streams, n):
+    written = sorted(name for name, s in streams.items() if s.head)
+    return random.Random(seed).sample(written, min(n, len(written)))
 
 
 @pytest.mark.timeout_s(240)
