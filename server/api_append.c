@@ -92,6 +92,12 @@ static void reply_rejection(struct http_request *rq, const struct draft *d)
     reply_problem(rq, d->rejection.problem, &extra);
 }
 
+/* An empty body that may be empty; what some clients say of its type does not matter. */
+static bool needs_no_body(struct http_request *rq, enum draft_body body)
+{
+    return (body == DRAFT_DELETE_STREAM || body == DRAFT_REDACT) && http_body(rq).n == 0;
+}
+
 /* The command that the request asks for; where there is none it has replied. */
 static bool read_command(struct http_request *rq, struct app *app, enum draft_body body,
                          struct append_request *ar)
@@ -103,7 +109,8 @@ static bool read_command(struct http_request *rq, struct app *app, enum draft_bo
     enum cloudevents_mode mode = CLOUDEVENTS_NONE;
     bool appends = body == DRAFT_APPEND || body == DRAFT_APPEND_MANY;
     if ((appends && !cloudevents_mode_of(rq, &mode)) ||
-        (mode == CLOUDEVENTS_NONE && !reply_content_type(rq, &encoding))) {
+        (mode == CLOUDEVENTS_NONE && !needs_no_body(rq, body) &&
+         !reply_content_type(rq, &encoding))) {
         return false;
     }
     /* Decoded text is not longer than its source; beside it there is a struct for each event. */
@@ -127,8 +134,7 @@ static bool read_command(struct http_request *rq, struct app *app, enum draft_bo
 static bool read_body(struct http_request *rq, enum encoding encoding, enum cloudevents_mode mode,
                       struct draft *d)
 {
-    bool may_be_empty = d->body == DRAFT_DELETE_STREAM || d->body == DRAFT_REDACT;
-    if (may_be_empty && http_body(rq).n == 0) {
+    if (needs_no_body(rq, d->body)) {
         return true;
     }
     if (mode != CLOUDEVENTS_NONE) {

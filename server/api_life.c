@@ -3,6 +3,7 @@
 #include "server/api_life.h"
 
 #include "server/codec.h"
+#include "server/etag.h"
 #include "server/json.h"
 #include "server/query.h"
 #include "server/router.h"
@@ -164,6 +165,9 @@ static void answer_result(struct http_request *rq, struct app *app, const struct
         codec_put_life_result(&body, &a);
     } else {
         json_put_life_result(&body, &a);
+    }
+    if (life->body != DRAFT_COMMAND) {
+        etag_set(rq, a.result->head_revision); /* of the path's stream */
     }
     reply_body(rq, 200, encoding, store_position(app->store), &body);
 }

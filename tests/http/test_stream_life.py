@@ -192,6 +192,17 @@ def test_delete_and_redact_answer_what_was_done(server, name, encoding, by):
     assert again == known | no_revision | {"tombstoned": True, "duplicate": True}
 
 
+def test_bodies_that_are_not_there(server, name):
+    """Whatever type a client gives to no body, it is none; the answer's ETag is the head revision, as everywhere."""
+    stream = name()
+    written(server, stream)
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    for method, path in (("POST", f"{events_path(stream)}/1/redact"), ("DELETE", stream_path(stream))):
+        response = server.request(method, path, b"", headers)
+        assert (response.status, response.headers["ETag"]) == (200, '"3"'), response
+    assert "ETag" not in delete(server, stream, by="command").headers
+
+
 def test_what_was_done_is_in_the_log(server, name):
     """Each change is an event of the system's, in the stream `$streams`, that says what and of which stream."""
     stream = name()
