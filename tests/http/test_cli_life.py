@@ -1,9 +1,11 @@
 """`daybook delete`, `truncate`, `redact`, `metadata`: what they do, what they say, how they are called wrongly."""
 import json
+import os
+import subprocess
 
 import pytest
 
-from support import event, events_path
+from support import DAYBOOK, SLOW, event, events_path
 from support_cli import daybook, error_of
 from support_life import stream_path
 
@@ -58,6 +60,19 @@ def test_redact(server, stream):
     rows = [json.loads(line) for line in said("read", stream, "--json", server=server).splitlines()]
     assert [(r["data"], r.get("redacted")) for r in rows] == [({"n": 0}, None), (None, True), ({"n": 2}, None)]
     assert error_of("redact", stream, 4, server=server).startswith("redact: there is no event with this number")
+
+
+def test_tail_ends_when_its_stream_is_deleted(server, stream):
+    """It has shown what there was, and says why it ends."""
+    environment = {**os.environ, "DAYBOOK_URL": server.url}
+    process = subprocess.Popen([DAYBOOK, "tail", stream], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert [json.loads(process.stdout.readline())["revision"] for _ in range(3)] == [1, 2, 3]
+        said("delete", stream, server=server)
+        _, errors = process.communicate(timeout=20 * SLOW)
+    finally:
+        process.kill()
+    assert process.returncode == 1 and errors.decode().startswith(f"daybook: {stream}: the stream was deleted")
 
 
 @pytest.mark.parametrize("how", [["export", "-"], ["read", "--json"]])
