@@ -157,8 +157,8 @@ void http_detach(struct http_request *rq, unsigned status, const char *content_t
  * next call. An empty block: the header alone. ERR_FULL: call again with the same block when the
  * socket has room. ERR_CLOSED: the peer is gone. */
 MUST_CHECK err_t http_detached_send(struct http_request *rq, struct bytes block, size_t *sent);
-/* What the peer has not acknowledged of all that was sent; where it gets less, the peer reads. */
-size_t http_detached_unread(const struct http_request *rq);
+/* How many bytes the peer has acknowledged; `all` of those that were sent? */
+uint64_t http_detached_acknowledged(const struct http_request *rq, bool *ret_all);
 /* Ends the body, `whole` so that the peer sees a complete one, and gives the request back: the
  * connection is closed. The socket must not be watched any more. */
 void http_detached_end(struct http_request *rq, bool whole);

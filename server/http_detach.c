@@ -92,6 +92,7 @@ err_t http_detached_send(struct http_request *rq, struct bytes block, size_t *se
     if (done < 0) {
         return errno == EAGAIN || errno == EINTR || errno == ENOBUFS ? ERR_FULL : ERR_CLOSED;
     }
+    rq->sent_bytes += (uint64_t)done;
     size_t of_head = (size_t)done < head ? (size_t)done : head;
     rq->head_sent += of_head;
     *sent += (size_t)done - of_head;
@@ -106,10 +107,12 @@ err_t http_detached_send(struct http_request *rq, struct bytes block, size_t *se
     return ERR_OK;
 }
 
-size_t http_detached_unread(const struct http_request *rq)
+uint64_t http_detached_acknowledged(const struct http_request *rq, bool *ret_all)
 {
-    int n = 0;
-    return ioctl(rq->conn->fd, TIOCOUTQ, &n) == 0 && n > 0 ? (size_t)n : 0;
+    int waiting = 0;
+    bool known = ioctl(rq->conn->fd, TIOCOUTQ, &waiting) == 0 && waiting > 0;
+    *ret_all = !known;
+    return rq->sent_bytes - (known ? (uint64_t)waiting : 0);
 }
 
 void http_detached_end(struct http_request *rq, bool whole)
@@ -137,13 +140,10 @@ static void on_end(struct http_request *rq, void *ctx)
     CHECK(rq->dead);
 }
 
-/* Events go out at once. What a silent peer has not acknowledged in idle-timeout-s ends the
- * connection; heartbeats see to it that there always is something to acknowledge. */
+/* Events go out at once. There is no TCP_USER_TIMEOUT: Linux counts it on while a peer with a small
+ * window keeps reading. The owner asks what is acknowledged instead. */
 static void tune_socket(const struct http_request *rq)
 {
     int on = 1;
-    unsigned timeout_ms = rq->loop->http->options.idle_timeout_s * 1000;
     (void)setsockopt(rq->conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    (void)setsockopt(rq->conn->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    (void)setsockopt(rq->conn->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
 }

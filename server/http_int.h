@@ -84,7 +84,7 @@ struct http_request {
     bool in_call; /* application code is on the stack: the request must not be freed */
     bool dead;    /* to be closed without another word */
     unsigned status;
-    uint64_t response_bytes;
+    uint64_t response_bytes, sent_bytes; /* of the body; of a detached one: on the wire */
     uint64_t reply_turn;          /* the loop's turn in which libmicrohttpd was given the reply */
     struct header *reply_headers; /* both strings end with NUL */
     size_t reply_header_count, reply_header_cap;

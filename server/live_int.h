@@ -33,8 +33,9 @@ struct live_member {
     size_t sent;              /* of it, see http_detached_send */
     bool was_told;            /* that it has caught up */
     bool beat_due;
-    int64_t moved_us; /* when the socket last took something, or the peer something from it */
-    size_t unread;    /* of a blocked one, when that was last looked at */
+    int64_t sent_us;       /* when something was sent last */
+    int64_t heard_us;      /* when the peer was last seen to have acknowledged something, or all */
+    uint64_t acknowledged; /* bytes, then */
     struct deadline deadline;
 };
 

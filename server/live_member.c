@@ -21,6 +21,7 @@ static err_t next_chunk(struct live *l, struct live_member *m, bool *ret_caught_
 static err_t send_chunk(struct live *l, struct live_member *m);
 static void wait_for_more(struct live *l, struct live_member *m);
 static void wait_for_room(struct live *l, struct live_member *m);
+static bool is_heard(const struct live *l, struct live_member *m);
 static void fail(struct live *l, struct live_member *m, err_t err);
 
 static int64_t heartbeat_us(const struct live *l)
@@ -38,7 +39,7 @@ static int64_t idle_us(const struct live *l)
 void live_member_begin(struct live *l, struct live_member *m)
 {
     l->members++;
-    m->moved_us = l->now_us;
+    m->sent_us = m->heard_us = l->now_us;
     struct follower *follower = m->follower;
     m->follower = NULL;
     err_t err = deadlines_reserve(&l->deadlines, l->members);
@@ -115,15 +116,18 @@ void live_member_on_socket(struct live *l, struct live_member *m, uint32_t event
     }
 }
 
-/* A socket has room again only when a good part of it is free, which with a slow reader may take
- * longer than anything here waits. So whether it reads is asked too. */
-static void note_progress(const struct live *l, struct live_member *m)
+/* Whether the peer still takes what it is sent. A full socket has room again only when a good part
+ * of it is free, which with a slow reader may take longer than anything here waits; and a peer that
+ * vanished without a word leaves room for many heartbeats. So it is asked what is acknowledged. */
+static bool is_heard(const struct live *l, struct live_member *m)
 {
-    size_t unread = http_detached_unread(m->rq);
-    if (unread < m->unread) {
-        m->moved_us = l->now_us;
+    bool all;
+    uint64_t acknowledged = http_detached_acknowledged(m->rq, &all);
+    if (all || acknowledged > m->acknowledged) {
+        m->heard_us = l->now_us;
     }
-    m->unread = unread;
+    m->acknowledged = acknowledged;
+    return l->now_us - m->heard_us < idle_us(l);
 }
 
 /* A heartbeat is due when nothing went out for so long; a deadline that came while events were sent
@@ -134,15 +138,15 @@ void live_member_on_deadline(struct live *l, struct live_member *m)
         finish(l, m, false, LIVE_TIMEOUT);
         return;
     }
-    bool blocked = m->state == MEMBER_BLOCKED;
-    if (blocked) {
-        note_progress(l, m);
-    }
-    int64_t due_us = m->moved_us + (blocked ? idle_us(l) : heartbeat_us(l));
-    if (due_us <= l->now_us && blocked) {
+    if (!is_heard(l, m)) {
         finish(l, m, false, LIVE_OVER);
         return;
     }
+    if (m->state == MEMBER_BLOCKED) {
+        deadlines_set(&l->deadlines, &m->deadline, m->heard_us + idle_us(l));
+        return;
+    }
+    int64_t due_us = m->sent_us + heartbeat_us(l);
     if (due_us <= l->now_us) {
         m->beat_due = true;
         due_us = l->now_us + heartbeat_us(l);
@@ -278,9 +282,12 @@ static err_t send_chunk(struct live *l, struct live_member *m)
 {
     struct bytes block = m->chunk == NULL ? BYTES_NONE : buf_bytes(&m->chunk->data);
     size_t before = m->sent;
+    if (l->now_us - m->heard_us >= US_PER_SECOND) {
+        (void)is_heard(l, m); /* whether all before this has arrived */
+    }
     err_t err = http_detached_send(m->rq, block, &m->sent);
     if (m->sent > before) {
-        m->moved_us = l->now_us;
+        m->sent_us = l->now_us;
     }
     if (err == ERR_OK) {
         live_chunk_unref(m->chunk);
@@ -301,8 +308,8 @@ static void wait_for_more(struct live *l, struct live_member *m)
 static void wait_for_room(struct live *l, struct live_member *m)
 {
     m->state = MEMBER_BLOCKED;
-    m->unread = http_detached_unread(m->rq);
-    int64_t until_us = m->moved_us + idle_us(l);
+    (void)is_heard(l, m);
+    int64_t until_us = m->heard_us + idle_us(l);
     if (m->deadline.at_us > until_us) {
         deadlines_set(&l->deadlines, &m->deadline, until_us);
     }

@@ -77,8 +77,8 @@ static struct bytes from_val(MDB_val v)
 /* LMDB has no checksums: a flipped bit in the size of a value would lead beyond the end of the
  * file, which ends the process when it is read. A value lies inside its page, or fills a run of
  * overflow pages, whose number the first one's header says (a u32 at 12), from right behind that
- * header on. The pages that a write transaction has changed lie in memory of their own, anywhere.
- */
+ * header on. The pages that a write transaction has changed lie in memory of their own,
+ * anywhere. */
 static bool is_sound(const struct kv_txn *txn, MDB_val v)
 {
     size_t page = txn->kv->page_bytes, at = (uintptr_t)v.mv_data & (page - 1);

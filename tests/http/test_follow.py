@@ -460,16 +460,32 @@ def test_follow_reader_that_takes_nothing(server, name, accept):
 
 def test_follow_reader_that_takes_little(launch):
     """One that keeps reading is not dropped, however little it takes: less in idle-timeout-s than makes room in the socket."""
-    server = launch("--idle-timeout-s", 1)
-    server.append_ok("s-1", [event(data={"pad": "x" * 900_000}) for _ in range(12)])
+    server = launch("--idle-timeout-s", 2)
+    for _ in range(12):
+        assert server.append("s-1", [event(data={"pad": "x" * 900_000})]).status in (200, 201)
     with follow(server, "/v1/events", NDJSON, receive_bytes=32768) as live:
-        until = time.monotonic() + 5 * SLOW
+        until = time.monotonic() + 6
         while time.monotonic() < until:
             live.receive()
-            wait = time.monotonic() + 0.1  # reading slowly is what it does, nothing waits for this
+            wait = time.monotonic() + 0.3  # reading slowly is what it does, nothing waits for this
             wait_for(lambda: time.monotonic() > wait)
         assert server.status()["connections"] == 2
         assert len(live.caught_up()[0]) == 12
+
+
+def test_follow_burst_after_silence(launch):
+    """That nothing was sent for longer than idle-timeout-s is not held against a reader that then takes its time."""
+    server = launch("--idle-timeout-s", 2, "--heartbeat-s", 600)
+    server.append_ok("s-1", [event()])
+    with follow(server, "/v1/events", NDJSON, receive_bytes=32768) as live:
+        live.caught_up()
+        silent_until = time.monotonic() + 3
+        wait_for(lambda: time.monotonic() > silent_until)
+        for _ in range(10):
+            assert server.append("s-1", [event(data={"pad": "x" * 900_000})]).status in (200, 201)
+        read_from = time.monotonic() + 1
+        wait_for(lambda: time.monotonic() > read_from)
+        assert len(live.events(10)) == 10
 
 
 def test_follow_peer_gone(fresh, accept):
