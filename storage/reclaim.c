@@ -69,6 +69,7 @@ static err_t begin_pass(struct store *s, int64_t now_us)
     r->applied = store_applied_position(s);
     r->under_way = true;
     r->for_good = r->redactions_taken = r->lives_taken = false;
+    r->rolling = 0;
     r->name_bytes = 0;
     return ERR_OK;
 }
@@ -253,6 +254,13 @@ static err_t step(struct store *s, bool *ret_waits)
     return ERR_OK;
 }
 
+/* Where no life hides more as time goes by, all that there was to do is done until a command asks
+ * for more. */
+static bool is_due(const struct store *s)
+{
+    return s->reclaimer->rolling > 0 || store_reclaim_is_wanted(s);
+}
+
 static err_t reclaim_locked(struct store *s, int64_t now_us, bool *ret_more)
 {
     struct reclaimer *r = s->reclaimer;
@@ -262,6 +270,9 @@ static err_t reclaim_locked(struct store *s, int64_t now_us, bool *ret_more)
     bool in_files = r->stage == RECLAIM_SCRUB || r->stage == RECLAIM_PURGE;
     bool later = in_files && store_applied_position(s) > r->applied &&
                  atomic_load(&s->life_position) > r->applied;
+    if (!r->under_way && !is_due(s)) {
+        return ERR_OK;
+    }
     if (!r->under_way || later) {
         err = begin_pass(s, now_us);
     }

@@ -50,7 +50,8 @@ struct reclaimer {
     bool redactions_taken, lives_taken; /* of this pass, all */
     uint8_t name[EVENT_NAME_MAX];       /* the last stream that is taken */
     size_t name_bytes;
-    uint64_t nudged; /* a transaction was committed after this one, so that it can be scrubbed */
+    uint64_t rolling; /* of the last pass: lives with max_count or max_age_s */
+    uint64_t nudged;  /* a transaction was committed after this one, so that it can be scrubbed */
 };
 
 /* Fills targets and notes with the next part. reclaim_collect.c */

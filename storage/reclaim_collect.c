@@ -112,7 +112,7 @@ static err_t find_first(struct collector *c, const struct life *row, uint64_t he
 static err_t take_life(struct collector *c, const struct life *life, bool *ret_whole)
 {
     struct name_row row;
-    uint64_t first;
+    uint64_t first = 0;
     *ret_whole = true;
     err_t err = names_get(c->view.txn, NAME_STREAM, life->stream, &row);
     if (err == ERR_OK) {
@@ -157,6 +157,7 @@ static err_t take_lives(struct collector *c, struct kv_cursor *cursor)
         err = lives_decode(&row, &life);
         if (err == ERR_OK) {
             err = take_life(c, &life, &whole);
+            r->rolling += life.max_count > 0 || life.max_age_s > 0;
         }
         if (err == ERR_CORRUPT) {
             err = ERR_OK;

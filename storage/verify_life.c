@@ -103,7 +103,7 @@ static bool same_life(const struct life *a, const struct life *b)
 static err_t check_life_row(struct verifier *v, struct store_view *view, const struct kv_row *row)
 {
     struct life life, said;
-    struct event event;
+    struct event event = {0};
     bool found = false;
     err_t err = lives_decode(row, &life);
     if (err == ERR_OK) {
@@ -122,7 +122,7 @@ static err_t check_redaction_row(struct verifier *v, struct store_view *view,
                                  const struct kv_row *row)
 {
     struct redaction redaction;
-    struct event event;
+    struct event event = {0};
     uint64_t target = 0, by;
     bool found = false;
     err_t err = redactions_decode(row, &target, &by);

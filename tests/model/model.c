@@ -363,7 +363,7 @@ static void count_name(struct model_name *names, size_t *n, struct bytes name, b
             return;
         }
     }
-    if (name.n > 0) {
+    if (name.n > 0 && name.p != NULL) {
         CHECK(*n < MODEL_STREAMS);
         memcpy(names[*n].name, name.p, name.n);
         names[*n].name[name.n] = '\0';
