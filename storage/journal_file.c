@@ -495,6 +495,7 @@ static void journal_file_close(struct journal *base)
     pthread_mutex_destroy(&j->lock);
     pthread_mutex_destroy(&j->writing);
     free(j->old);
+    free((void *)(uintptr_t)j->options.dir);
     free(j);
 }
 
@@ -518,9 +519,14 @@ err_t journal_file_open(const struct journal_file_options *options, struct journ
     }
     j->base.methods = &METHODS;
     j->options = *options;
-    j->fd = -1;
+    j->options.dir = strdup(options->dir); /* for what is said later */
+    j->fd = j->dir_fd = -1;
     pthread_mutex_init(&j->lock, NULL);
     pthread_mutex_init(&j->writing, NULL);
+    if (j->options.dir == NULL) {
+        journal_file_close(&j->base);
+        return ERR_MEMORY;
+    }
     j->dir_fd = open(options->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (j->dir_fd < 0) {
         err_t err =
