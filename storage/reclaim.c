@@ -42,9 +42,8 @@ static void forget_part(struct reclaimer *r)
 /* The time by which max_age_s is judged must be behind the writer: no later command may have an
  * earlier one, and then freeze less than was taken away. While a group is open that is not sure,
  * and the time before stays. */
-static void settle_time(struct store *s, int64_t now_us)
+static void settle_time(struct store *s)
 {
-    clock_advance(s, now_us);
     int64_t clock_us = atomic_load(&s->clock_us);
     tail_lock(&s->tail);
     bool open = s->tail.group_open;
@@ -54,7 +53,7 @@ static void settle_time(struct store *s, int64_t now_us)
     }
 }
 
-static err_t begin_pass(struct store *s, int64_t now_us)
+static err_t begin_pass(struct store *s)
 {
     struct reclaimer *r = s->reclaimer;
     if (r->targets == NULL) {
@@ -63,7 +62,7 @@ static err_t begin_pass(struct store *s, int64_t now_us)
     if (r->targets == NULL) {
         return ERR_MEMORY;
     }
-    settle_time(s, now_us);
+    settle_time(s);
     forget_part(r);
     r->stage = RECLAIM_COLLECT;
     r->applied = store_applied_position(s);
@@ -261,7 +260,7 @@ static bool is_due(const struct store *s)
     return s->reclaimer->rolling > 0 || store_reclaim_is_wanted(s);
 }
 
-static err_t reclaim_locked(struct store *s, int64_t now_us, bool *ret_more)
+static err_t reclaim_locked(struct store *s, bool *ret_more)
 {
     struct reclaimer *r = s->reclaimer;
     bool waits = false;
@@ -274,7 +273,7 @@ static err_t reclaim_locked(struct store *s, int64_t now_us, bool *ret_more)
         return ERR_OK;
     }
     if (!r->under_way || later) {
-        err = begin_pass(s, now_us);
+        err = begin_pass(s);
     }
     if (err == ERR_OK) {
         err = step(s, &waits);
@@ -286,12 +285,13 @@ static err_t reclaim_locked(struct store *s, int64_t now_us, bool *ret_more)
 err_t store_reclaim(struct store *s, int64_t now_us, bool *ret_more)
 {
     *ret_more = false;
+    clock_advance(s, now_us);
     /* A log that is ahead of the index, after a crash, must be posted as it is first. */
     bool between = s->applier.stage != APPLY_IDLE || s->log_position > store_applied_position(s);
     if (between || pthread_mutex_trylock(&s->reclaiming) != 0) {
         return ERR_OK;
     }
-    err_t err = reclaim_locked(s, now_us, ret_more);
+    err_t err = reclaim_locked(s, ret_more);
     pthread_mutex_unlock(&s->reclaiming);
     return err;
 }
