@@ -129,7 +129,7 @@ static err_t document_flush(struct model *m, struct err_text *et)
         }
     }
     start_batch(d);
-    if (script_lua_memory(d->script) > SCRIPT_MEMORY_MAX / 2) {
+    if (script_lua_is_heavy(d->script)) {
         script_lua_forget(d->script);
     }
     return ERR_OK;
@@ -211,7 +211,7 @@ static err_t document_apply(struct model *m, const struct event *e, struct err_t
     const struct bytes *keys;
     size_t n;
     err_t err = ERR_OK;
-    if (script_lua_memory(d->script) > SCRIPT_MEMORY_MAX / 2) {
+    if (script_lua_is_heavy(d->script)) {
         err = document_flush(m, et);
     }
     if (err == ERR_OK) {

@@ -10,11 +10,12 @@
 
 #define STEPS_MAX       10000000
 #define HOOK_STEPS      1000
+#define GC_PAUSE        400 /* per cent: events leave much garbage beside states that stay */
 #define PIECE_BYTES_MAX ((size_t)4 << 20)
 #define CHUNK_NAME      "=script"
 
 /* What is kept, in the registry. */
-enum slot { AT_SCRIPT = 100, AT_ON, AT_STATES, AT_EVENT_META, AT_EVENT, AT_KEYS };
+enum slot { AT_SCRIPT = 100, AT_ON, AT_STATES, AT_EVENT_META, AT_EVENT, AT_HANDLER, AT_KEYS };
 
 /* What a protected call works with. */
 struct call {
@@ -228,6 +229,7 @@ err_t script_lua_open(struct bytes source, struct script_lua **ret, struct err_t
     }
     *(struct script_lua **)lua_getextraspace(s->L) = s;
     lua_sethook(s->L, on_steps, LUA_MASKCOUNT, HOOK_STEPS);
+    (void)lua_gc(s->L, LUA_GCINC, GC_PAUSE, 0, 0);
     struct call c = {.source = source.n == 0 ? BYTES_LITERAL("") : source};
     err_t err = protect(s, do_open, &c, et);
     if (err != ERR_OK) {
@@ -262,9 +264,13 @@ void script_lua_set_cancel(struct script_lua *s, bool (*cancelled)(void *ctx), v
     s->cancel_ctx = ctx;
 }
 
-size_t script_lua_memory(const struct script_lua *s)
+bool script_lua_is_heavy(struct script_lua *s)
 {
-    return s->memory;
+    if (s->memory <= SCRIPT_MEMORY_MAX / 2) {
+        return false;
+    }
+    (void)lua_gc(s->L, LUA_GCCOLLECT);
+    return s->memory > SCRIPT_MEMORY_MAX / 2;
 }
 
 /* ---- an event ---- */
@@ -328,7 +334,7 @@ static int do_begin(lua_State *L)
 {
     struct call *c = lua_touserdata(L, 1);
     struct script_lua *s = c->s;
-    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 2);
     slot_get(L, AT_EVENT_META);
     lua_setmetatable(L, -2);
     s->event_table = lua_topointer(L, -1);
@@ -338,6 +344,7 @@ static int do_begin(lua_State *L)
     if (lua_isnil(L, -1)) {
         return 0;
     }
+    slot_set(L, AT_HANDLER);
     slot_get(L, AT_SCRIPT);
     if (lua_getfield(L, -1, "key") == LUA_TNIL) {
         s->keys[s->key_count++] = c->event->stream;
@@ -400,7 +407,7 @@ static int do_fold(lua_State *L)
     slot_get(L, AT_STATES);
     lua_pushlstring(L, (const char *)c->key.p, c->key.n);
     int base = lua_gettop(L);
-    push_handler(L, c->s->event);
+    slot_get(L, AT_HANDLER);
     lua_pushvalue(L, base);
     c->missing = lua_rawget(L, base - 1) == LUA_TNIL;
     if (c->missing) {

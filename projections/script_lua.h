@@ -45,8 +45,8 @@ MUST_CHECK err_t script_lua_save(struct script_lua *s, struct bytes key, struct 
                                  struct err_text *et);
 /* Drops all states. */
 void script_lua_forget(struct script_lua *s);
-/* Bytes that it holds, of SCRIPT_MEMORY_MAX. */
-size_t script_lua_memory(const struct script_lua *s);
+/* Whether it holds more than half of what it may, garbage not counted. */
+bool script_lua_is_heavy(struct script_lua *s);
 #define SCRIPT_MEMORY_MAX ((size_t)64 << 20)
 
 #endif

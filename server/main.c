@@ -249,12 +249,13 @@ static err_t start_projections(const struct config *c, struct app *app, struct e
         return err_set(et, err, "cannot start the threads of queries: %s", err_describe(err));
     }
     unsigned half = (unsigned)sysconf(_SC_NPROCESSORS_ONLN) / 2;
-    unsigned threads = half < 1 ? 1 : half > 4 ? 4 : half;
+    unsigned threads = half < 2 ? 2 : half > 4 ? 4 : half; /* one may be busy with a build */
     const struct workers_options workers = {
         .store = app->store,
         .feed = &app->feed,
         .dir = c->data,
         .threads = c->projection_threads > 0 ? (unsigned)c->projection_threads : threads,
+        .disk_free_min_bytes = c->disk_free_min_bytes,
         .counts = c->projection_counts,
         .moved = projection_moved,
         .ctx = app,

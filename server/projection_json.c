@@ -37,6 +37,9 @@ static void put_version(struct buf *b, const struct version_status *v)
     if (v->stalled_us > 0) {
         buf_put_format(b, ",\"stalled_seconds\":%.1f", (double)v->stalled_us / 1e6);
     }
+    if (v->failing != NULL) {
+        put_text(b, "trying_again_after", v->failing);
+    }
     if (v->state == RUNNER_FAULTED) {
         put_fault(b, v);
     }

@@ -13,17 +13,19 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
 /* A step ends after so long, so that views are short, projections take turns and orders are heard.
  * A version that is built takes more at once: what it writes over and over costs less then. */
 #define STEP_US       INT64_C(50000)
-#define BUILD_STEP_US INT64_C(250000)
+#define BUILD_STEP_US INT64_C(100000)
 /* The last resort against a handler that runs on in spite of its other limits. */
 #define EVENT_US_MAX INT64_C(10000000)
 
 #define RETRY_US       INT64_C(1000000)
+#define LOG_AGAIN_US   INT64_C(60000000)
 #define RATE_WINDOW_US INT64_C(1000000)
 #define SLEEP_MS       1000
 
@@ -74,6 +76,7 @@ static void show_part(struct part *part)
 {
     if (part->runner != NULL) {
         runner_get_status(part->runner, &part->seen);
+        part->shown_failing = part->failing;
         snprintf(part->fault, sizeof part->fault, "%s", part->seen.fault_text);
         show_rate(part);
     }
@@ -281,16 +284,31 @@ static bool may_pass(err_t err)
     return err == ERR_DISK_FULL || err == ERR_MEMORY || err == ERR_BUSY;
 }
 
+/* What may pass is tried again every second and logged once a minute. */
 static void step_failed(struct projection *p, struct part *part, err_t err,
                         const struct err_text *et)
 {
-    log_line(LOG_LEVEL_ERROR, "a projection failed", log_text("projection", p->name),
-             log_number("version", (int64_t)part->version), log_text("error", err_name(err)),
-             log_text("detail", et->text[0] == '\0' ? err_describe(err) : et->text));
-    part->retry_at_us = workers_now_us() + RETRY_US;
-    if (!may_pass(err)) {
-        runner_fail(part->runner, et->text[0] == '\0' ? err_describe(err) : et->text);
+    const char *detail = et->text[0] == '\0' ? err_describe(err) : et->text;
+    int64_t now = workers_now_us();
+    if (!may_pass(err) || part->logged_us == 0 || now - part->logged_us > LOG_AGAIN_US) {
+        log_line(LOG_LEVEL_ERROR, "a projection failed", log_text("projection", p->name),
+                 log_number("version", (int64_t)part->version), log_text("error", err_name(err)),
+                 log_text("detail", detail));
+        part->logged_us = now;
     }
+    part->retry_at_us = now + RETRY_US;
+    part->failing = err;
+    if (!may_pass(err)) {
+        runner_fail(part->runner, detail);
+    }
+}
+
+/* Models leave room for the log: they stop at twice the space below which appends do. */
+static bool disk_is_low(const struct workers *w)
+{
+    struct statvfs fs;
+    return w->options.disk_free_min_bytes > 0 && statvfs(w->options.dir, &fs) == 0 &&
+           (uint64_t)fs.f_bavail * fs.f_frsize < 2 * w->options.disk_free_min_bytes;
 }
 
 /* Claimed, without the mutex. */
@@ -302,6 +320,10 @@ static bool step_part(struct workers *w, struct projection *p, struct part *part
     bool builds = part == &p->building;
     struct step step = {.workers = w,
                         .until_us = workers_now_us() + (builds ? BUILD_STEP_US : STEP_US)};
+    if (disk_is_low(w)) {
+        step_failed(p, part, ERR_DISK_FULL, &et);
+        return false;
+    }
     err_t err = app_view_open(w->options.store, &v);
     model_set_cancel(runner_model(part->runner), is_over, &step);
     if (err == ERR_OK) {
@@ -309,6 +331,7 @@ static bool step_part(struct workers *w, struct projection *p, struct part *part
         store_view_close(v);
     }
     model_set_cancel(runner_model(part->runner), NULL, NULL);
+    part->failing = ERR_OK;
     if (err == ERR_CLOSED && atomic_load(&w->stopping)) {
         return false;
     }

@@ -20,7 +20,8 @@ struct workers_options {
     struct feed *feed;
     const char *dir; /* data directory: models are in DIR/models */
     unsigned threads;
-    bool counts; /* keep the built-in `$counts` */
+    uint64_t disk_free_min_bytes; /* below it appends are refused; 0: never */
+    bool counts;                  /* keep the built-in `$counts` */
     /* Called on a worker's thread after a model has moved or changed its state. */
     void (*moved)(void *ctx);
     void *ctx;
@@ -64,7 +65,8 @@ struct version_status {
     double eta_s; /* < 0: not known */
     uint64_t fault_position;
     char fault[WORKERS_TEXT_MAX];
-    int64_t stalled_us; /* a step runs for so long already; 0: not unusually long */
+    const char *failing; /* why it is trying again; NULL: it is not */
+    int64_t stalled_us;  /* a step runs for so long already; 0: not unusually long */
 };
 
 struct projection_status {

@@ -28,6 +28,9 @@ struct part {
     char fault[WORKERS_TEXT_MAX];
     struct rate rate;
     int64_t retry_at_us; /* after an error that may pass: not before; monotonic */
+    err_t failing;       /* that error; of whoever has claimed it */
+    err_t shown_failing; /* as of the last step */
+    int64_t logged_us;   /* when such a one was logged last; 0: never */
 };
 
 struct projection {

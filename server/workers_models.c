@@ -141,11 +141,29 @@ void models_close(struct workers *w, struct projection *p)
     close_readers(w, p, 0);
 }
 
-/* A damaged file is no loss: what was in it is in the log. */
-static err_t open_model(const char *name, const char *dir, const struct catalog_definition *d,
-                        struct model **ret, struct err_text *et)
+/* A model that is ahead of the log is one of another time: the store was put back from a backup. */
+static err_t open_current(const struct workers *w, const char *dir,
+                          const struct catalog_definition *d, struct model **ret,
+                          struct err_text *et)
 {
-    err_t err = model_open(d->kind, dir, d->source, ret, et);
+    struct model *m;
+    err_t err = model_open(d->kind, dir, d->source, &m, et);
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (model_checkpoint(m) > store_position(w->options.store)) {
+        model_close(m);
+        return err_set(et, ERR_CORRUPT, "the read model is ahead of the log");
+    }
+    *ret = m;
+    return ERR_OK;
+}
+
+/* A damaged file is no loss: what was in it is in the log. */
+static err_t open_model(const struct workers *w, const char *name, const char *dir,
+                        const struct catalog_definition *d, struct model **ret, struct err_text *et)
+{
+    err_t err = open_current(w, dir, d, ret, et);
     if (err != ERR_CORRUPT && err != ERR_FORMAT) {
         return err;
     }
@@ -165,7 +183,7 @@ static err_t open_runner(struct workers *w, struct projection *p,
     struct model *m;
     err_t err = models_dir(w, p->name, d->version, dir);
     if (err == ERR_OK) {
-        err = open_model(p->name, dir, d, &m, et);
+        err = open_model(w, p->name, dir, d, &m, et);
     }
     return err == ERR_OK ? runner_new(m, &d->policy, ret) : err;
 }
@@ -212,7 +230,7 @@ static uint64_t served_on_disk(struct workers *w, const struct projection *p,
     struct model *m;
     struct err_text et = {0};
     if (models_dir(w, p->name, d->version, dir) != ERR_OK || stat(dir, &st) != 0 ||
-        open_model(p->name, dir, d, &m, &et) != ERR_OK) {
+        open_model(w, p->name, dir, d, &m, &et) != ERR_OK) {
         return 0;
     }
     uint64_t number = served_number(m);

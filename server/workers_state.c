@@ -39,6 +39,8 @@ static void fill_version(struct workers *w, const struct projection *p, const st
         ret->eta_s = (double)ret->lag_events / part->rate.positions_per_s;
     }
     ret->fault_position = seen->fault_position;
+    ret->failing =
+        moves && part->shown_failing != ERR_OK ? err_describe(part->shown_failing) : NULL;
     memcpy(ret->fault, part->fault, sizeof ret->fault);
     int64_t runs_us = p->step_since_us == 0 ? 0 : workers_now_us() - p->step_since_us;
     ret->stalled_us = runs_us > STALLED_US ? runs_us : 0;

@@ -1,8 +1,10 @@
 """Projections: tables in SQL from script to answer, versions side by side, errors, restarts, limits, what is built in."""
 import gzip
 import json
+import os
 import pathlib
 import random
+import shutil
 import sqlite3
 import threading
 import time
@@ -455,6 +457,45 @@ def test_leftovers_and_damage(fresh):
     assert rows(fresh, "p", "SELECT sum(n) FROM counts") == [[6]]
     assert rows(fresh, "$counts", "SELECT sum(events) FROM by_type", query=f"?min_position={fresh.position()}&wait=20s") == [[6]]
     assert sorted(d.name for d in models.iterdir()) == ["$counts@1", "p@1"]
+
+
+def test_an_older_store_beside_newer_models(fresh):
+    """Where the store was put back from a backup, models that are ahead of it are built again."""
+    fill(fresh, 3, 2)
+    put_ok(fresh, "p", COUNTER)
+    live(fresh, "p")
+    fresh.stop()
+    data = pathlib.Path(fresh.data)
+    for folder in ("journal", "store"):
+        shutil.copytree(data / folder, data / f"{folder}.old")
+    fresh.start()
+    fill(fresh, 3, 5)
+    assert rows(fresh, "p", "SELECT sum(n) FROM counts", query=f"?min_position={fresh.position()}&wait=20s") == [[21]]
+    fresh.stop()
+    for folder in ("journal", "store"):
+        shutil.rmtree(data / folder)
+        (data / f"{folder}.old").rename(data / folder)
+    fresh.start()
+    assert fresh.position() == 7
+    assert rows(fresh, "p", "SELECT sum(n) FROM counts", query="?min_position=7&wait=20s") == [[6]]
+    position = fresh.append_ok("order-9", event())["last_position"]
+    for name, sql in (("p", "SELECT sum(n) FROM counts"), ("$counts", "SELECT sum(events) FROM by_type")):
+        assert rows(fresh, name, sql, query=f"?min_position={position}&wait=20s") == [[7]]
+
+
+def test_models_leave_room_for_the_log(launch, tmp_path):
+    """Where the disk is getting full models stop before appends do, say so, and go on when there is room."""
+    server = launch()
+    put_ok(server, "p", COUNTER)
+    live(server, "p")
+    free = os.statvfs(server.data)
+    server.restart(flags=["--disk-free-min-bytes", int(free.f_bavail * free.f_frsize * 0.7)])
+    position = server.append_ok("s", event())["last_position"]
+    status = wait_for(lambda: (s := info(server, "p")).get("trying_again_after") and s, 20, "it to say so")
+    assert status["state"] == "live" and status["lag_events"] > 0 and "space" in status["trying_again_after"]
+    server.restart(flags=[])
+    assert rows(server, "p", "SELECT n FROM counts", query=f"?min_position={position}&wait=20s") == [[1]]
+    assert "trying_again_after" not in info(server, "p")
 
 
 # ---- real data -------------------------------------------------------------------------------------

@@ -66,4 +66,5 @@ def test_the_readmes_read_models(fresh):
     assert re.search(r"^shipped +28 ", done.stdout, re.M), done.stdout
     assert '{"columns":["id","state","items"],"rows":[["1001",' in done.stdout
     assert '{"key":"order-1001","document":{"history":["OrderPlaced"' in done.stdout
+    assert '{"stream":"order-1001","revision":' in done.stdout
     assert re.search(r"^ItemAdded +128$", done.stdout, re.M)
