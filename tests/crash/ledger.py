@@ -150,39 +150,55 @@ class Writer(threading.Thread):
 
 
 class Reader(threading.Thread):
-    """Reads the log page by page as it grows and remembers what it was shown."""
+    """Reads the log as it grows, page by page or as a follower (which ends with the server only), and remembers what it was shown."""
 
-    def __init__(self, server, ledger):
+    def __init__(self, server, ledger, follows):
         super().__init__(daemon=True)
-        self.server, self.ledger = server, ledger
+        self.server, self.ledger, self.follows = server, ledger, follows
         self.stop = threading.Event()
         self.error = None
 
     def run(self):
-        after = max(self.ledger.seen, default=0)
         connection = self.server.connect()
         try:
-            while not self.stop.is_set():
-                connection.request("GET", f"/v1/events?after={after}")
-                answer = connection.getresponse()
-                page = json.loads(answer.read())
-                for one in page["events"]:
-                    after += 1
-                    assert one["position"] == after, f"position {one['position']} was shown where {after} was due"
-                    self.ledger.seen[after] = one["id"]
-                self.stop.wait(0.02)
+            self.follow(connection) if self.follows else self.poll(connection)
         except (OSError, http.client.HTTPException):
-            pass
+            pass  # the server is gone
         except BaseException as error:
             self.error = error
         finally:
             connection.close()
 
+    def poll(self, connection):
+        after = max(self.ledger.seen, default=0)
+        while not self.stop.is_set():
+            connection.request("GET", f"/v1/events?after={after}")
+            for one in json.loads(connection.getresponse().read())["events"]:
+                after += 1
+                self.see(one, after)
+            self.stop.wait(0.02)
 
-def start(server, ledger, life, writers, seed):
-    """(writers, reader), started."""
+    def follow(self, connection):
+        after = max(self.ledger.seen, default=0)
+        connection.request("GET", f"/v1/events?follow=true&after={after}", headers={"Accept": NDJSON})
+        for line in connection.getresponse():
+            if not line.endswith(b"\n"):
+                return  # cut by the end of the server
+            one = json.loads(line)
+            if "control" not in one:
+                after += 1
+                self.see(one, after)
+                self.ledger.counts["followed"] += 1
+
+    def see(self, one, due):
+        assert one["position"] == due, f"position {one['position']} was shown where {due} was due"
+        self.ledger.seen[due] = one["id"]
+
+
+def start(server, ledger, life, writers, seed, follows=False):
+    """(writers, reader), started. A reader that follows has to be ended by ending the server."""
     threads = [Writer(server, ledger, n, life, seed) for n in range(writers)]
-    reader = Reader(server, ledger)
+    reader = Reader(server, ledger, follows)
     for thread in [*threads, reader]:
         thread.start()
     return threads, reader

@@ -2,10 +2,12 @@
  * found by verify, or it was of no meaning; it is never served for what it is not, never goes
  * unseen, and ends no process.
  *
- * DAYBOOK_FLIPS: how many; DAYBOOK_TEST_SEED. */
+ * DAYBOOK_FLIPS: how many; DAYBOOK_FLIP_COMMANDS: of how many commands the store is;
+ * DAYBOOK_TEST_SEED. */
 #include "storage/store.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +17,12 @@
 #include "tests/unit/child.h"
 #include "tests/unit/support.h"
 
-#define DEFAULT_FLIPS 250
-#define COMMANDS      500
-#define FILES_MAX     32
-#define CHILD_SECONDS 60
+#define DEFAULT_FLIPS    250
+#define DEFAULT_COMMANDS 500
+#define FILES_MAX        200
+#define PAGE_BYTES       4096
+#define STRUCTURE_BYTES  48
+#define CHILD_SECONDS    60
 
 enum outcome {
     OUTCOME_HARMLESS, /* everything is as it was, and verify says so */
@@ -27,12 +31,13 @@ enum outcome {
     OUTCOME_LAST,     /* it was in the journal's last group, which then is one that was cut */
     OUTCOME_SERVED,   /* something was served that is not so */
     OUTCOME_UNSEEN,   /* something is missing, and verify finds nothing */
-    OUTCOME_DIED,     /* by a signal */
+    OUTCOME_ABORTED,  /* a check failed, or it took too long */
+    OUTCOME_DIED,     /* by SIGSEGV or SIGBUS, in LMDB */
     OUTCOME_COUNT
 };
 
-static const char *const OUTCOME_NAMES[] = {"harmless", "refused", "found", "of the last group",
-                                            "SERVED",   "UNSEEN",  "DIED"};
+static const char *const OUTCOME_NAMES[] = {"harmless", "refused", "found",   "of the last group",
+                                            "SERVED",   "UNSEEN",  "ABORTED", "DIED"};
 
 /* Shared with the child. */
 struct result {
@@ -225,6 +230,12 @@ static int try(void *ctx)
 
 /* ---- the store ---- */
 
+static uint64_t setting(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+    return text == NULL ? otherwise : strtoull(text, NULL, 10);
+}
+
 /* A part is in LMDB, a part in several segments of the journal, the last group is known. */
 static void make_store(struct test_dir *ret, struct trial *t)
 {
@@ -232,14 +243,15 @@ static void make_store(struct test_dir *ret, struct trial *t)
     struct workload w;
     test_dir_make(&dir);
     struct store_options o = test_options(&dir);
-    o.tail_bytes_max = (uint64_t)4 << 20;
+    o.tail_bytes_max = (uint64_t)64 << 20;
     struct store *s = test_open_with(&o);
     workload_init(&w, t->seed);
-    for (int i = 0; i < COMMANDS; i++) {
+    uint64_t commands = setting("DAYBOOK_FLIP_COMMANDS", DEFAULT_COMMANDS);
+    for (uint64_t i = 0; i < commands; i++) {
         t->last_group = w.position;
         err_t err = workload_commit(s, &w, 1, NULL);
         assert_int_equal(err, ERR_OK);
-        if (i == COMMANDS * 3 / 4) {
+        if (i == commands * 3 / 4) {
             test_apply_all(s);
         }
     }
@@ -283,11 +295,14 @@ static size_t list_files(const struct test_dir *dir, struct file files[FILES_MAX
     return n;
 }
 
-/* A byte that is not in a long run of zeroes, which is not in use. */
-static size_t choose_byte(const struct file *f, uint64_t *random)
+/* A byte that is not in a long run of zeroes, which is not in use. `structure`: one of the header
+ * and the first places of an LMDB page. */
+static size_t choose_byte(const struct file *f, uint64_t *random, bool structure)
 {
     for (;;) {
-        size_t at = test_below(random, f->n), from = at < 16 ? 0 : at - 16;
+        size_t at = test_below(random, f->n);
+        at = structure ? at / PAGE_BYTES * PAGE_BYTES + at % STRUCTURE_BYTES : at;
+        size_t from = at < 16 ? 0 : at - 16;
         for (size_t i = from; i < f->n && i < at + 16; i++) {
             if (f->p[i] != 0) {
                 return at;
@@ -305,7 +320,9 @@ static void flip(struct trial *t, const struct file *f, size_t at, uint8_t mask)
     int status = child_run(try, t, CHILD_SECONDS);
     test_file_flip(f->path, at, mask);
     if (status != 0) {
-        t->result->outcome = OUTCOME_DIED;
+        bool segv =
+            WIFSIGNALED(status) && (WTERMSIG(status) == SIGSEGV || WTERMSIG(status) == SIGBUS);
+        t->result->outcome = segv ? OUTCOME_DIED : OUTCOME_ABORTED;
         snprintf(t->result->text, sizeof t->result->text, "%s", child_status_text(status));
     }
     if (t->result->outcome >= OUTCOME_SERVED) {
@@ -315,19 +332,13 @@ static void flip(struct trial *t, const struct file *f, size_t at, uint8_t mask)
     }
 }
 
-static uint64_t flips(void)
-{
-    const char *text = getenv("DAYBOOK_FLIPS");
-    return text == NULL ? DEFAULT_FLIPS : strtoull(text, NULL, 10);
-}
-
 static void run_flips(struct trial *t, const struct file *files, size_t n,
                       uint64_t counts[2][OUTCOME_COUNT])
 {
     uint64_t random = t->seed, named = 0;
-    for (uint64_t i = 0; i < flips(); i++) {
+    for (uint64_t i = 0; i < setting("DAYBOOK_FLIPS", DEFAULT_FLIPS); i++) {
         size_t which = i % 2 == 0 ? 0 : 1 + test_below(&random, n - 1);
-        size_t at = choose_byte(&files[which], &random);
+        size_t at = choose_byte(&files[which], &random, i % 8 == 0);
         flip(t, &files[which], at, (uint8_t)(1u << test_below(&random, 8)));
         counts[which != 0][t->result->outcome]++;
         named += t->result->named;
@@ -342,7 +353,8 @@ static void run_flips(struct trial *t, const struct file *files, size_t n,
     print_message("%" PRIu64 " were named by their place\n", named);
 }
 
-/* A flipped bit is never served, never unseen, and ends no process. */
+/* A flipped bit is never served, never unseen, and ends no process but where LMDB's own structure
+ * is hit. */
 static void test_flips(void **state)
 {
     (void)state;
@@ -361,8 +373,12 @@ static void test_flips(void **state)
     for (int k = 0; k < 2; k++) {
         assert_int_equal(counts[k][OUTCOME_SERVED], 0);
         assert_int_equal(counts[k][OUTCOME_UNSEEN], 0);
-        assert_int_equal(counts[k][OUTCOME_DIED], 0);
+        assert_int_equal(counts[k][OUTCOME_ABORTED], 0);
     }
+    /* LMDB trusts the header, the places and the key sizes of its pages. That is a known limit (see
+     * the table in tests/README.md), and a rare one; nothing of our own may lead there. */
+    assert_int_equal(counts[1][OUTCOME_DIED], 0);
+    assert_true(counts[0][OUTCOME_DIED] <= 2 + setting("DAYBOOK_FLIPS", DEFAULT_FLIPS) / 100);
     child_shared_free(t.result, sizeof *t.result);
     free(t.all);
     free(t.before);
