@@ -89,6 +89,7 @@ static err_t fill_status(struct app *app, Daybook__V1__Status *s)
     s->queue_length = writer.queue_commands;
     s->queue_length_max = writer.queue_commands_max;
     s->connections = http_connections(app->http);
+    s->followers = live_count(app->live);
     return ERR_OK;
 }
 
@@ -104,6 +105,7 @@ static void put_status_json(struct buf *b, const Daybook__V1__Status *s)
         {"queue_length", s->queue_length},
         {"queue_length_max", s->queue_length_max},
         {"connections", s->connections},
+        {"followers", s->followers},
     };
     buf_put_format(b, "{\"version\":\"%s\",\"store_id\":\"%s\"", s->version, s->store_id);
     buf_put_format(b, ",\"position\":%llu,\"applied_position\":%llu,\"streams\":%llu",

@@ -124,6 +124,11 @@ void live_free(struct live *l)
 
 /* ---- from loops' threads ---- */
 
+size_t live_count(struct live *l)
+{
+    return l->members;
+}
+
 static struct live_member *member_new(const struct store_query *query)
 {
     struct live_member *m = calloc(1, sizeof *m);

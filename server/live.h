@@ -28,6 +28,9 @@ void live_stop(struct live *l);
 /* After live_stop, once nobody publishes to the feed any more. NULL is fine. */
 void live_free(struct live *l);
 
+/* Streams and polls that the live thread has. Any thread. */
+size_t live_count(struct live *l);
+
 /* A stream of events after query->from, for ever or until `limit` (0: none) were sent. */
 struct live_stream {
     const struct store_query *query; /* copied; forward */

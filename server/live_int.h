@@ -51,7 +51,8 @@ struct live {
 
     struct live_groups groups;
     struct live_members ready;
-    size_t members, waiting;
+    _Atomic size_t members; /* others read it */
+    size_t waiting;
     struct deadlines deadlines;
     uint64_t dispatched; /* every event up to here has been held against the groups */
     int64_t now_us;

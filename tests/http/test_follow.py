@@ -413,7 +413,7 @@ def test_wait_peer_gone(fresh, name):
     raws = [fresh.raw() for _ in range(10)]
     for raw in raws:
         raw.send(b"GET /v1/events?after=end&wait=60s HTTP/1.1\r\nHost: test\r\n\r\n")
-    wait_for(lambda: fresh.status()["connections"] == 11)
+    wait_for(lambda: fresh.status()["followers"] == 10)
     for raw in raws:
         raw.socket.close()
     wait_for(lambda: fresh.status()["connections"] == 1, what="the connections to go")
@@ -529,7 +529,7 @@ def test_follow_shutdown(launch, accept):
     polls = [server.raw() for _ in range(10)]
     for raw in polls:
         raw.send(b"GET /v1/events?after=end&wait=60s HTTP/1.1\r\nHost: test\r\n\r\n")
-    wait_for(lambda: server.status()["connections"] == 21)
+    wait_for(lambda: server.status()["followers"] == 20)
     append(server, "s-1")
     for live in lives:
         assert live.event()["revision"] == 4

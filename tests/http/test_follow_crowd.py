@@ -108,7 +108,7 @@ class Crowd:
             self.add(number)
             if number % 200 == 0:
                 self.turn(0)
-        self.run_until(lambda: self.server.status()["connections"] == POLLS + 1, 30, "opening the polls")
+        self.run_until(lambda: self.server.status()["followers"] == POLLS, 30, "opening the polls")
 
     def empty(self):
         for number in list(self.polls):
@@ -147,7 +147,7 @@ def leave_some(crowd, random_):
         crowd.remove(number)
     for number in numbers:
         crowd.add(number)
-    crowd.run_until(lambda: crowd.server.status()["connections"] == POLLS + 1, 10, "coming and going")
+    crowd.run_until(lambda: crowd.server.status()["followers"] == POLLS, 10, "coming and going")
 
 
 @pytest.mark.timeout_s(150)
