@@ -243,6 +243,12 @@ static err_t check_name(struct verifier *v, struct store_view *view, const struc
     return ERR_OK;
 }
 
+/* Pages go on behind the last name: where names go backward there would be no end. */
+static bool is_in_order(const struct buf *last, struct bytes key)
+{
+    return last->n == 0 || bytes_compare(key, buf_bytes(last)) > 0;
+}
+
 /* One page of names in one view; the last name's key goes to *key to go on behind it. */
 static err_t check_page(struct verifier *v, struct buf *key, bool *ret_more)
 {
@@ -265,6 +271,11 @@ static err_t check_page(struct verifier *v, struct buf *key, bool *ret_more)
     }
     size_t n = 0;
     while (err == ERR_OK && n < PAGE_NAMES) {
+        if (!is_in_order(key, row.key)) {
+            verify_find(v, "directory: its names are not in order");
+            err = ERR_END;
+            break;
+        }
         err = check_name(v, view, &row);
         buf_clear(key);
         buf_put(key, row.key);
