@@ -367,7 +367,7 @@ def gate_cppcheck(tree):
 
 def gate_clang_tidy(tree):
     files = [p for p in tree.c_files() if p.endswith(".c")]
-    flags = subprocess.run("pkg-config --cflags libmicrohttpd libcurl yajl", shell=True,
+    flags = subprocess.run("pkg-config --cflags libmicrohttpd libcurl yajl sqlite3 lua5.4", shell=True,
                            capture_output=True, text=True, check=False).stdout.split()
 
     def check(path):

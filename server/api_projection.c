@@ -8,6 +8,7 @@
 #include "server/projection_json.h"
 #include "server/query.h"
 #include "server/router.h"
+#include "storage/base/check.h"
 
 #include <inttypes.h>
 #include <semaphore.h>
@@ -219,6 +220,7 @@ static void plan_definition(struct change_request *c, const struct catalog *cata
     const struct catalog_projection *p = catalog_find(catalog, c->name);
     const struct catalog_definition *now = p == NULL ? NULL : catalog_version(p, p->desired);
     if (c->rebuild) {
+        CHECK(now != NULL); /* plan() has looked */
         c->definition = *now;
     } else if (now != NULL && is_same_definition(now, &c->definition)) {
         c->unchanged = true;

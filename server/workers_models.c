@@ -180,7 +180,7 @@ static err_t open_runner(struct workers *w, struct projection *p,
                          struct err_text *et)
 {
     char dir[WORKERS_PATH_MAX];
-    struct model *m;
+    struct model *m = NULL;
     err_t err = models_dir(w, p->name, d->version, dir);
     if (err == ERR_OK) {
         err = open_model(w, p->name, dir, d, &m, et);
