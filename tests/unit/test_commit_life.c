@@ -514,6 +514,74 @@ static void test_system_events(void **state)
     assert_int_equal(stats.streams, 1);
 }
 
+static struct bytes filled(char c, size_t n, char *p)
+{
+    memset(p, c, n);
+    p[n] = '\0';
+    return bytes_of(p, n);
+}
+
+/* The longest names, custom metadata and reason fit what was reserved for them, with all of it to
+ * be escaped. */
+static void test_largest_commands(void **state)
+{
+    struct fixture *f = *state;
+    static char name[EVENT_NAME_MAX + 1], custom[LIFE_CUSTOM_BYTES_MAX + 2],
+        reason[LIFE_REASON_BYTES_MAX + 2];
+    uint8_t id[UUID_BYTES];
+    struct bytes stream = filled('"', EVENT_NAME_MAX, name), fresh = bytes_of(id, UUID_BYTES);
+    struct life_change all = {.set_max_count = true,
+                              .max_count = UINT64_MAX,
+                              .set_max_age = true,
+                              .max_age_s = UINT64_MAX,
+                              .set_custom = true,
+                              .custom = filled(' ', LIFE_CUSTOM_BYTES_MAX, custom)};
+    test_id(1, id);
+    put(f, name, 2);
+    assert_int_equal(commit(f, test_metadata(name, &all), NULL), VERDICT_COMMITTED);
+    assert_int_equal(info(f, name).custom.n, LIFE_CUSTOM_BYTES_MAX);
+    assert_int_equal(info(f, name).events, 2);
+    struct command *c = test_command();
+    assert_int_equal(
+        command_redact(c, stream, 1, filled('"', LIFE_REASON_BYTES_MAX, reason), fresh), ERR_OK);
+    assert_int_equal(commit(f, c, NULL), VERDICT_COMMITTED);
+    assert_int_equal(commit(f, test_delete(name, true), NULL), VERDICT_COMMITTED);
+    crash(f);
+    assert_true(info(f, name).tombstoned);
+    test_apply_all(f->store);
+    test_verify_clean(f->store, 5);
+}
+
+/* What a command cannot be is refused where it is built, and leaves it empty. */
+static void test_builders_refuse(void **state)
+{
+    (void)state;
+    static char long_text[LIFE_CUSTOM_BYTES_MAX + 2];
+    uint8_t id[UUID_BYTES] = {1};
+    struct bytes fresh = bytes_of(id, UUID_BYTES), a = BYTES_LITERAL("a");
+    struct life_change change = {.set_custom = true,
+                                 .custom = filled('x', LIFE_CUSTOM_BYTES_MAX + 1, long_text)};
+    struct command *c = test_command();
+    assert_int_equal(command_set_metadata(c, a, TEST_ANY, &change, fresh), ERR_LIMIT);
+    assert_int_equal(command_redact(c, a, 1, bytes_of(long_text, LIFE_REASON_BYTES_MAX + 1), fresh),
+                     ERR_LIMIT);
+    assert_int_equal(command_redact(c, a, 1, BYTES_LITERAL("\xff"), fresh), ERR_INVALID);
+    assert_int_equal(command_delete_stream(c, BYTES_LITERAL("$streams"), TEST_ANY, true, fresh),
+                     ERR_INVALID);
+    assert_int_equal(command_delete_stream(c, BYTES_NONE, TEST_ANY, true, fresh), ERR_INVALID);
+    assert_int_equal(command_delete_stream(c, a, TEST_ANY, true, bytes_of(id, 3)), ERR_INVALID);
+    assert_int_equal(command_kind(c), COMMAND_APPEND);
+    assert_int_equal(command_delete_stream(c, a, TEST_ANY, true, fresh), ERR_OK);
+    assert_int_equal(command_kind(c), COMMAND_DELETE_STREAM);
+    assert_int_equal(command_delete_stream(c, a, TEST_ANY, true, fresh), ERR_INVALID);
+    assert_int_equal(command_add_append(c, a, TEST_ANY), ERR_INVALID);
+    assert_int_equal(command_add_check(c, a, TEST_ANY), ERR_INVALID);
+    command_free(c);
+    c = test_one("a", TEST_ANY, 0, "T", "{}");
+    assert_int_equal(command_delete_stream(c, a, TEST_ANY, true, fresh), ERR_INVALID);
+    command_free(c);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -524,6 +592,7 @@ int main(void)
         TEST(test_delete_in_one_group), TEST(test_delete_on_a_full_disk),
         TEST(test_delete_held_view),    TEST(test_ids_of_hidden_events),
         TEST(test_redact_event),        TEST(test_system_events),
+        TEST(test_largest_commands),    TEST(test_builders_refuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
