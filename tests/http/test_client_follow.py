@@ -189,6 +189,7 @@ def test_restarts_in_the_middle(program, launch, seed):
     appender = Appender(server)
     with Follower(program, server.url, "", 0) as everything, Follower(program, server.url, "live-1", 0) as stream:
         everything.wait_line("caught_up")
+        stream.wait_line("caught_up")  # the first connection has a short patience
         appender.start()
         for _ in range(6):
             had = len(everything.events())

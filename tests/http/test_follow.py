@@ -475,17 +475,17 @@ def test_follow_reader_that_takes_little(launch):
 
 def test_follow_burst_after_silence(launch):
     """That nothing was sent for longer than idle-timeout-s is not held against a reader that then takes its time."""
-    server = launch("--idle-timeout-s", 2, "--heartbeat-s", 600)
+    idle_s = 2 * SLOW
+    server = launch("--idle-timeout-s", idle_s, "--heartbeat-s", 600)
     server.append_ok("s-1", [event()])
     with follow(server, "/v1/events", NDJSON, receive_bytes=32768) as live:
         live.caught_up()
-        silent_until = time.monotonic() + 3
+        silent_until = time.monotonic() + idle_s + 0.5
         wait_for(lambda: time.monotonic() > silent_until)
-        for _ in range(10):
-            assert server.append("s-1", [event(data={"pad": "x" * 900_000})]).status in (200, 201)
-        read_from = time.monotonic() + 1
+        assert server.append("s-1", [event(data={"pad": "x" * 900_000}) for _ in range(8)]).status in (200, 201)
+        read_from = time.monotonic() + 0.5
         wait_for(lambda: time.monotonic() > read_from)
-        assert len(live.events(10)) == 10
+        assert len(live.events(8)) == 8
 
 
 def test_follow_peer_gone(fresh, accept):
