@@ -182,8 +182,8 @@ static err_t copy_names(struct command *c, const struct bytes *names, size_t n,
 
 err_t command_add_condition_item(struct command *c, const struct condition_item *item)
 {
-    if (item->type_count + item->tag_count == 0 || item->type_count > CONDITION_TYPES_MAX ||
-        item->tag_count > CONDITION_TAGS_MAX) {
+    if (c->kind != COMMAND_APPEND || item->type_count + item->tag_count == 0 ||
+        item->type_count > CONDITION_TYPES_MAX || item->tag_count > CONDITION_TAGS_MAX) {
         return ERR_INVALID;
     }
     if (c->item_count == CONDITION_ITEMS_MAX) {
@@ -223,7 +223,7 @@ static err_t start_life(struct command *c, enum command_kind kind, struct bytes 
                         struct bytes id)
 {
     struct bytes name;
-    bool empty = c->kind == COMMAND_APPEND && c->append_count == 0 && c->check_count == 0;
+    bool empty = c->kind == COMMAND_APPEND && c->append_count + c->check_count + c->item_count == 0;
     if (!empty || id.n != UUID_BYTES) {
         return ERR_INVALID;
     }

@@ -576,6 +576,8 @@ static void test_builders_refuse(void **state)
     assert_int_equal(command_delete_stream(c, a, TEST_ANY, true, fresh), ERR_INVALID);
     assert_int_equal(command_add_append(c, a, TEST_ANY), ERR_INVALID);
     assert_int_equal(command_add_check(c, a, TEST_ANY), ERR_INVALID);
+    struct condition_item item = {.types = &a, .type_count = 1};
+    assert_int_equal(command_add_condition_item(c, &item), ERR_INVALID);
     command_free(c);
     c = test_one("a", TEST_ANY, 0, "T", "{}");
     assert_int_equal(command_delete_stream(c, a, TEST_ANY, true, fresh), ERR_INVALID);
