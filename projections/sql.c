@@ -7,9 +7,12 @@
 #include <sqlite3.h>
 #include <stdlib.h>
 
+#include "sql_guard.h"
 #include "storage/base/check.h"
 
-#define PROGRESS_STEPS     1000
+#define PROGRESS_STEPS     100
+#define BYTES_PER_STEP     64 /* of what functions of sql_guard take */
+#define MEMORY_MAX         (INT64_C(64) << 20)
 #define BUSY_TIMEOUT_MS    10000
 #define DENIED_TEXT_MAX    128
 #define UNIX_EPOCH_DAYS_MS INT64_C(210866760000000) /* of the Julian day, in milliseconds */
@@ -21,6 +24,7 @@ struct sql {
     bool limited;
     uint64_t steps_left;
     bool exhausted, stopped; /* why the progress handler interrupted */
+    bool refused;            /* memory, by the budget of a statement */
     bool (*cancelled)(void *ctx);
     void *cancel_ctx;
 };
@@ -29,6 +33,7 @@ struct sql_statement {
     sqlite3_stmt *stmt;
     struct sql *sql;
     enum sql_trust trust; /* SQLite may prepare it again, and ask again */
+    int64_t memory_left;
 };
 
 static int authorize(void *ctx, int action, const char *a, const char *b, const char *database,
@@ -60,6 +65,7 @@ static int current_time_days(sqlite3_vfs *vfs, double *ret)
 static void init(void)
 {
     (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    sql_guard_init();
     if (sqlite3_initialize() != SQLITE_OK) {
         return;
     }
@@ -115,6 +121,10 @@ static err_t failure(struct sql *s, int code, struct err_text *et)
     if (s->stopped) {
         return err_set(et, ERR_CLOSED, "it was cancelled");
     }
+    if (s->refused) {
+        return err_set(et, ERR_LIMIT, "it takes more than %d MiB of memory",
+                       (int)(MEMORY_MAX >> 20));
+    }
     if (s->denied[0] != '\0') {
         return err_set(et, ERR_INVALID, "not allowed here: %s", s->denied);
     }
@@ -134,42 +144,39 @@ static int on_progress(void *ctx)
     return s->exhausted || s->stopped;
 }
 
-static void set_limits(sqlite3 *db)
+/* What a function of sql_guard is about to do. */
+static bool spend(void *ctx, uint64_t bytes)
 {
-    static const struct {
-        int what, value;
-    } limits[] = {
-        {SQLITE_LIMIT_LENGTH, (int)SQL_VALUE_BYTES_MAX},
-        {SQLITE_LIMIT_SQL_LENGTH, (int)SQL_TEXT_BYTES_MAX},
-        {SQLITE_LIMIT_COLUMN, 500},
-        {SQLITE_LIMIT_EXPR_DEPTH, 200},
-        {SQLITE_LIMIT_COMPOUND_SELECT, 100},
-        {SQLITE_LIMIT_VDBE_OP, 250000},
-        {SQLITE_LIMIT_FUNCTION_ARG, 100},
-        {SQLITE_LIMIT_ATTACHED, 0},
-        {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000},
-        {SQLITE_LIMIT_VARIABLE_NUMBER, 1000},
-        {SQLITE_LIMIT_TRIGGER_DEPTH, 10},
-        {SQLITE_LIMIT_WORKER_THREADS, 0},
-    };
-    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-        sqlite3_limit(db, limits[i].what, limits[i].value);
+    struct sql *s = ctx;
+    uint64_t steps = bytes / BYTES_PER_STEP;
+    if (s->trust == SQL_OURS || steps == 0) {
+        return true;
+    }
+    if (s->limited) {
+        s->exhausted = s->steps_left < steps;
+        s->steps_left -= s->exhausted ? 0 : steps;
+    }
+    s->stopped = s->cancelled != NULL && s->cancelled(s->cancel_ctx);
+    return !s->exhausted && !s->stopped;
+}
+
+/* What is ours has no budget of memory. */
+static void enter(struct sql *s, enum sql_trust trust, int64_t memory_left)
+{
+    s->trust = trust;
+    s->exhausted = s->stopped = s->refused = false;
+    if (trust != SQL_OURS) {
+        sql_guard_enter(memory_left);
     }
 }
 
-/* Double-quoted strings are off, so that a column's misspelt name is an error and no text. */
-static void set_flags(sqlite3 *db)
+static int64_t leave(struct sql *s)
 {
-    static const struct {
-        int what, value;
-    } flags[] = {
-        {SQLITE_DBCONFIG_DEFENSIVE, 1},      {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
-        {SQLITE_DBCONFIG_DQS_DDL, 0},        {SQLITE_DBCONFIG_DQS_DML, 0},
-        {SQLITE_DBCONFIG_ENABLE_TRIGGER, 0},
-    };
-    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
-        (void)sqlite3_db_config(db, flags[i].what, flags[i].value, NULL);
+    int64_t left = 0;
+    if (s->trust != SQL_OURS) {
+        s->refused = sql_guard_leave(&left);
     }
+    return left;
 }
 
 err_t sql_open(const char *path, bool read_only, struct sql **ret, struct err_text *et)
@@ -190,8 +197,7 @@ err_t sql_open(const char *path, bool read_only, struct sql **ret, struct err_te
         sql_close(s);
         return err;
     }
-    set_limits(s->db);
-    set_flags(s->db);
+    sql_guard_limit(s->db);
     (void)sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
     err_t err =
         sql_run(s,
@@ -200,6 +206,9 @@ err_t sql_open(const char *path, bool read_only, struct sql **ret, struct err_te
                             "PRAGMA wal_autocheckpoint = 8000; PRAGMA cache_size = -16000;"
                             "PRAGMA secure_delete = OFF; PRAGMA journal_size_limit = 67108864;",
                 et);
+    if (err == ERR_OK && !sql_guard_add_functions(s->db, spend, s)) {
+        err = ERR_MEMORY;
+    }
     if (err == ERR_OK) {
         (void)sqlite3_set_authorizer(s->db, authorize, s);
         sqlite3_progress_handler(s->db, PROGRESS_STEPS, on_progress, s);
@@ -233,8 +242,7 @@ void sql_set_cancel(struct sql *s, bool (*cancelled)(void *ctx), void *ctx)
 
 err_t sql_run(struct sql *s, const char *text, struct err_text *et)
 {
-    s->trust = SQL_OURS;
-    s->exhausted = s->stopped = false;
+    enter(s, SQL_OURS, 0);
     int code = sqlite3_exec(s->db, text, NULL, NULL, NULL);
     return code == SQLITE_OK ? ERR_OK : failure(s, code, et);
 }
@@ -304,14 +312,16 @@ static bool is_ours(const char *table)
 
 static bool allowed_in_detail(const struct sql *s, int action, const char *a, const char *b)
 {
-    static const char *const never[] = {"load_extension", "fts3_tokenizer", NULL};
-    static const char *const random[] = {"random", "randomblob", NULL};
+    static const char *const never[] = {"load_extension", "fts3_tokenizer", "rtreecheck", NULL};
+    /* What no budget can hold, or what a rebuild would not do again. */
+    static const char *const costly[] = {"randomblob", "json_patch", NULL};
+    static const char *const impure[] = {"random", "randomblob", "total_changes", NULL};
     static const char *const pragmas[] = {"table_info",       "table_xinfo", "table_list",
                                           "index_list",       "index_info",  "index_xinfo",
                                           "foreign_key_list", NULL};
     switch (action) {
     case SQLITE_FUNCTION:
-        return !is_one_of(b, never) && (s->trust == SQL_QUERY || !is_one_of(b, random));
+        return !is_one_of(b, never) && !is_one_of(b, s->trust == SQL_QUERY ? costly : impure);
     case SQLITE_PRAGMA:
         return is_one_of(a, pragmas);
     case SQLITE_INSERT:
@@ -403,11 +413,11 @@ err_t sql_prepare(struct sql *s, enum sql_trust trust, struct bytes text,
     }
     const char *start = text.n == 0 ? "" : (const char *)text.p, *end = start;
     sqlite3_stmt *stmt = NULL;
-    s->trust = trust;
     s->denied[0] = '\0';
-    s->exhausted = s->stopped = false;
+    enter(s, trust, MEMORY_MAX);
     int code =
         sqlite3_prepare_v3(s->db, start, (int)text.n, SQLITE_PREPARE_PERSISTENT, &stmt, &end);
+    (void)leave(s);
     if (code != SQLITE_OK) {
         int at = sqlite3_error_offset(s->db);
         *ret_used = at < 0 ? 0 : (size_t)at;
@@ -428,7 +438,7 @@ err_t sql_prepare(struct sql *s, enum sql_trust trust, struct bytes text,
         sqlite3_finalize(stmt);
         return ERR_MEMORY;
     }
-    *st = (struct sql_statement){.stmt = stmt, .sql = s, .trust = trust};
+    *st = (struct sql_statement){.stmt = stmt, .sql = s, .trust = trust, .memory_left = MEMORY_MAX};
     *ret = st;
     return ERR_OK;
 }
@@ -496,9 +506,9 @@ void sql_bind_text(struct sql_statement *st, unsigned i, struct bytes text)
 
 err_t sql_step(struct sql_statement *st, struct err_text *et)
 {
-    st->sql->exhausted = st->sql->stopped = false;
-    st->sql->trust = st->trust;
+    enter(st->sql, st->trust, st->memory_left);
     int code = sqlite3_step(st->stmt);
+    st->memory_left = leave(st->sql);
     if (code == SQLITE_ROW) {
         return ERR_OK;
     }
@@ -517,6 +527,7 @@ err_t sql_finish(struct sql_statement *st, struct err_text *et)
 
 void sql_reset(struct sql_statement *st)
 {
+    st->memory_left = MEMORY_MAX;
     (void)sqlite3_reset(st->stmt);
 }
 

@@ -72,7 +72,7 @@ MAY_INCLUDE = {
 FENCES = [
     ("lmdb.h", ["storage/kv_*"]),
     ("microhttpd.h", ["server/http*"]),
-    ("sqlite3.h", ["projections/sql.c"]),
+    ("sqlite3.h", ["projections/sql.c", "projections/sql_guard.c"]),
     ("lua*.h", ["projections/script_lua*"]),
     ("lauxlib.h", ["projections/script_lua*"]),
     ("yajl/*", ["server/json*", "clients/*"]),
