@@ -260,6 +260,12 @@ static err_t leave_out(struct runner *r, const struct event *e, const char *text
     return err;
 }
 
+/* What became of an event that was there: it was truncated, or its stream deleted. */
+static bool is_hidden(err_t err)
+{
+    return err == ERR_NOT_FOUND || err == ERR_GONE;
+}
+
 static err_t get_event(struct store_view *v, uint64_t position, struct event *ret)
 {
     struct store_record record;
@@ -275,7 +281,7 @@ static err_t handle_failing(struct runner *r, struct store_view *v, uint64_t pos
     struct event e;
     err_t err = get_event(v, position, &e);
     if (err != ERR_OK) {
-        return err == ERR_NOT_FOUND ? ERR_OK : err; /* hidden meanwhile: no concern any more */
+        return is_hidden(err) ? ERR_OK : err; /* no concern any more */
     }
     struct err_text why = {0};
     for (unsigned i = 0; i < r->policy.attempts; i++) {
@@ -384,7 +390,7 @@ err_t runner_skip(struct runner *r, struct store_view *v, struct err_text *et)
     if (err == ERR_OK) {
         err = leave_out(r, &e, r->fault.text, true, et);
     }
-    return err == ERR_OK || err == ERR_NOT_FOUND ? runner_resume(r, et) : err;
+    return err == ERR_OK || is_hidden(err) ? runner_resume(r, et) : err;
 }
 
 void runner_fail(struct runner *r, const char *text)
