@@ -217,7 +217,7 @@ class Model:
             of = [r for n in self.streams if n.startswith(stream) for r in self.rows(n)]
             found = self.server.read_all(prefix=stream, direction="backward")
             assert [json_row(e) for e in found] == sorted(of, reverse=True)
-        for category in {s.split("-")[0] for s in sample}:
+        for category in {s.split("-")[0] for s in sample} if len(rows) < 10_000 else ():
             found = self.server.read_all(category=category)
             assert [json_row(e) for e in found] == [r for r in rows if r[1].split("-")[0] == category]
 
