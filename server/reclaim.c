@@ -6,7 +6,11 @@
 #include "server/log.h"
 
 #define US_PER_SECOND 1000000
-#define RETRY_US      US_PER_SECOND
+/* Between the end of a pass and the next one that a command asks for: four times as long as it
+ * took, within bounds, so that many deletions share the cost of wiping files. */
+#define PAUSE_FACTOR 4
+#define PAUSE_US_MIN US_PER_SECOND
+#define PAUSE_US_MAX (10 * US_PER_SECOND)
 
 static int64_t now_us(clockid_t clock)
 {
@@ -33,8 +37,19 @@ int64_t reclaim_due_us(const struct reclaim *r)
     return wanted ? r->next_us : r->interval_us;
 }
 
+static int64_t pause_after(int64_t took_us)
+{
+    int64_t pause_us = took_us * PAUSE_FACTOR;
+    return pause_us < PAUSE_US_MIN   ? PAUSE_US_MIN
+           : pause_us > PAUSE_US_MAX ? PAUSE_US_MAX
+                                     : pause_us;
+}
+
 err_t reclaim_step(struct reclaim *r)
 {
+    if (!r->under_way) {
+        r->began_us = now_us(CLOCK_MONOTONIC);
+    }
     err_t err = store_reclaim(r->store, now_us(CLOCK_REALTIME), &r->under_way);
     r->next_us = 0;
     if (err == ERR_CORRUPT && !r->told_damage) {
@@ -49,7 +64,8 @@ err_t reclaim_step(struct reclaim *r)
     if (!r->under_way) {
         /* Done, or waiting for readers or space. */
         r->interval_us = next_interval(r);
-        r->next_us = now_us(CLOCK_MONOTONIC) + RETRY_US;
+        int64_t now = now_us(CLOCK_MONOTONIC);
+        r->next_us = now + pause_after(now - r->began_us);
     }
     return err;
 }

@@ -13,6 +13,7 @@ struct reclaim {
     unsigned interval_s; /* between passes that nothing has asked for; 0: there are none */
     bool told_damage;    /* in the log, once */
     bool under_way;      /* there is more to do at once */
+    int64_t began_us;    /* monotonic: the pass that is under way */
     int64_t next_us;     /* monotonic: not before */
     int64_t interval_us; /* monotonic: the next pass that nothing asks for */
 };
