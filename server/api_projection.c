@@ -243,6 +243,19 @@ static bool plan_rollback(struct job *job, struct bytes name, struct catalog_cha
     return true;
 }
 
+static bool has_room(struct job *job, const struct catalog *catalog)
+{
+    size_t there = 0, max = job->app->limits.projections_max;
+    for (size_t i = 0; i < catalog_count(catalog); i++) {
+        there += !catalog_at(catalog, i)->deleted;
+    }
+    if (there >= max) {
+        job_fail(job, PROBLEM_TOO_MANY_PROJECTIONS, "name", "there are %zu (projections-max)",
+                 there);
+    }
+    return there < max;
+}
+
 static bool plan(struct job *job, const struct catalog *catalog, struct catalog_change *ret)
 {
     struct change_request *c = job->ctx;
@@ -251,6 +264,9 @@ static bool plan(struct job *job, const struct catalog *catalog, struct catalog_
     *ret = (struct catalog_change){.kind = c->kind, .name = c->name};
     if (p == NULL && !creates) {
         job_fail(job, PROBLEM_PROJECTION_NOT_FOUND, "name", "there is no such projection");
+        return false;
+    }
+    if (p == NULL && !has_room(job, catalog)) {
         return false;
     }
     switch (c->kind) {

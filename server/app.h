@@ -18,6 +18,7 @@ struct app_limits {
     size_t append_events_max; /* events in one request */
     size_t page_events_max;   /* events in one JSON page */
     size_t page_events_default;
+    size_t projections_max;
     size_t query_rows_max, query_bytes_max; /* of the answer to one query of a projection */
     unsigned query_time_ms;                 /* how long it may run */
 };

@@ -332,6 +332,7 @@ static err_t serve(const struct config *c, struct err_text *et)
         .append_events_max = c->append_events_max,
         .page_events_max = c->page_events_max,
         .page_events_default = c->page_events_max < PAGE_EVENTS ? c->page_events_max : PAGE_EVENTS,
+        .projections_max = c->projections_max,
         .query_rows_max = c->query_rows_max,
         .query_bytes_max = c->query_bytes_max,
         .query_time_ms = (unsigned)c->query_time_ms,

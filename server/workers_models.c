@@ -257,12 +257,20 @@ static void find_served(struct workers *w, const struct projection *p,
     }
 }
 
+/* Those who ask for the status read it meanwhile. */
+static void set_previous(struct workers *w, struct projection *p, uint64_t version)
+{
+    pthread_mutex_lock(&w->mutex);
+    p->previous = version;
+    pthread_mutex_unlock(&w->mutex);
+}
+
 static void open_at_start(struct workers *w, struct projection *p,
                           const struct catalog_projection *c)
 {
     const struct catalog_definition *last, *before;
     find_served(w, p, c, &last, &before);
-    p->previous = before == NULL ? 0 : before->version;
+    set_previous(w, p, before == NULL ? 0 : before->version);
     if (last != NULL) {
         open_part(w, p, last, &p->serving);
         close_readers(w, p, last->version);
@@ -340,7 +348,7 @@ err_t models_reconcile(struct workers *w, struct projection *p)
     pthread_mutex_unlock(&w->mutex);
     if (!same && c->deleted) {
         models_close(w, p);
-        p->previous = 0;
+        set_previous(w, p, 0);
         remove_where(w, is_old_version, p);
     } else if (!same) {
         reconcile(w, p, c);

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from support import SLOW, event, events_path, wait_for
+from support import SLOW, event, events_path, problem, wait_for
 from support_life import stream_path
 from test_projections import COUNTER, ask, info, live, path, put, put_ok, rows
 
@@ -218,3 +218,16 @@ def test_deleting_while_queries_run(fresh):
     assert failures == [] and all(answer == [[6000, 3]] for answer in good)
     open_models = {os.readlink(f"/proc/{fresh.process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{fresh.process.pid}/fd")}
     assert not [f for f in open_models if "(deleted)" in f and "/models/" in f]
+
+
+def test_there_may_be_so_many(launch):
+    """Beyond projections-max a new one is refused; those that there are can be changed, and one that is deleted makes room."""
+    server = launch("--projections-max", 2)
+    put_ok(server, "a", COUNTER)
+    put_ok(server, "b", COUNTER)
+    problem(put(server, "c", COUNTER), 409, "too-many-projections", "name")
+    assert put_ok(server, "a", COUNTER + "-- changed\n")["name"] == "a"
+    assert server.request("DELETE", path("b")).status == 200
+    put_ok(server, "c", COUNTER)
+    server.restart()
+    assert [p["name"] for p in server.get("/v1/projections").json["projections"]] == ["$counts", "a", "c"]
