@@ -114,9 +114,10 @@ static void run_read(struct job *job)
 
 bool api_projection_is_over(void *ctx)
 {
-    const struct job *job = ctx;
+    struct job *job = ctx;
     const struct read_request *r = job->ctx;
-    return workers_now_us() > r->until_us || jobs_are_stopping(job->app->jobs);
+    return workers_now_us() > r->until_us || jobs_are_stopping(job->app->jobs) ||
+           job_client_is_gone(job);
 }
 
 /* ---- POST …/query ---- */

@@ -8,11 +8,14 @@
 #include "storage/base/check.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+
+#define LOOK_US INT64_C(50000)
 
 struct jobs {
     struct jobs_options options;
@@ -89,6 +92,19 @@ bool jobs_are_stopping(const struct jobs *j)
     return atomic_load(&j->stopping);
 }
 
+/* The connection is suspended, so its socket is nobody else's. A client that has closed its side
+ * is taken to be gone: who still reads has no reason to. */
+bool job_client_is_gone(struct job *job)
+{
+    int64_t now = workers_now_us();
+    if (!job->gone && now >= job->look_us) {
+        struct pollfd fd = {.fd = http_socket(job->rq), .events = POLLRDHUP};
+        job->look_us = now + LOOK_US;
+        job->gone = poll(&fd, 1, 0) == 1;
+    }
+    return job->gone;
+}
+
 /* ---- submitting ---- */
 
 static void free_job(void *ctx)
@@ -116,7 +132,7 @@ void jobs_submit(struct jobs *j, struct job *take_job)
 {
     struct job *job = take_job;
     job->deadline_us = workers_now_us() + job->wait_us;
-    http_suspend(job->rq, answer, job);
+    http_suspend_long(job->rq, answer, job); /* so that the socket stays: see job_client_is_gone */
     pthread_mutex_lock(&j->mutex);
     bool stopping = atomic_load(&j->stopping);
     bool taken = !stopping && j->count < j->options.jobs_max;

@@ -30,6 +30,7 @@ struct job {
     void (*run)(struct job *job);
     void *ctx; /* in the request's arena, as the job is */
     bool late; /* it has waited for so long in vain */
+    bool gone; /* its client is */
     /* The answer. */
     enum job_answer answer;
     unsigned status;
@@ -43,7 +44,7 @@ struct job {
     const char *field, *doing;
     err_t error;
     /* The pool's. */
-    int64_t deadline_us;
+    int64_t deadline_us, look_us;
     struct job *next;
 };
 
@@ -65,6 +66,8 @@ void jobs_submit(struct jobs *j, struct job *take_job);
 void jobs_kick(struct jobs *j);
 /* Whether a job that runs should end: the server stops. Any thread. */
 bool jobs_are_stopping(const struct jobs *j);
+/* Whether nobody waits for its answer any more. The thread that runs it; it may ask often. */
+bool job_client_is_gone(struct job *job);
 
 /* How `run` says what the answer is. */
 void job_fail(struct job *job, enum problem problem, const char *field, const char *format, ...)

@@ -111,15 +111,20 @@ def test_what_a_query_may_not_cost(strict, name):
     assert info(strict, "counter")["state"] == "live"
 
 
-def test_a_client_that_goes_away(strict):
-    """Queries whose clients have gone do not keep others from being answered."""
+def test_a_client_that_goes_away(launch):
+    """Its query is ended, long before its time is over, and does not keep others from being answered."""
+    server = launch("--query-time-ms", 60000)
+    server.append_ok("s", event())
+    live(server, "$counts")
+    body = b'{"sql":"' + (ENDLESS + "SELECT count(*) FROM n").encode() + b'"}'
+    head = b"POST /v1/projections/$counts/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     for _ in range(12):
-        body = b'{"sql":"' + (ENDLESS + "SELECT count(*) FROM n").encode() + b'"}'
-        with socket.create_connection(("127.0.0.1", strict.port)) as sock:
-            sock.sendall(b"POST /v1/projections/$counts/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        with socket.create_connection(("127.0.0.1", server.port)) as sock:
+            sock.sendall(head % len(body) + body)
+            wait_for(lambda: server.get("/v1/status").status == 200, 10, "an answer")
     started = time.monotonic()
-    assert rows(strict, "counter", "SELECT n FROM counts WHERE stream = 's'") == [[10]]
-    assert time.monotonic() - started < 12 * SLOW
+    assert rows(server, "$counts", "SELECT 1") == [[1]]
+    assert time.monotonic() - started < 15 * SLOW
 
 
 @pytest.mark.timeout_s(120)
