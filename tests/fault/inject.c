@@ -22,6 +22,13 @@
 #define HAS_MEMORY 0
 #endif
 
+/* ThreadSanitizer has to see every map. */
+#if !defined(__SANITIZE_THREAD__)
+#define HAS_MAP 1
+#else
+#define HAS_MAP 0
+#endif
+
 static _Atomic int armed = -1; /* which call */
 static atomic_long countdown;
 static _Atomic bool always_fails, has_hit, is_off;
@@ -218,6 +225,7 @@ int mkdir(const char *path, mode_t mode)
     return fails(INJECT_NAME) ? -1 : (int)syscall(SYS_mkdirat, AT_FDCWD, path, (long)mode);
 }
 
+#if HAS_MAP
 void *mmap(void *p, size_t n, int access, int flags, int fd, off_t at)
 {
     if (fd >= 0 && fails(INJECT_MAP)) {
@@ -231,6 +239,7 @@ void *mmap64(void *p, size_t n, int access, int flags, int fd, off_t at)
 {
     return mmap(p, n, access, flags, fd, at);
 }
+#endif
 
 /* ---- memory ---- */
 

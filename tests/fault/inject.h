@@ -17,7 +17,7 @@ enum inject_call {
     INJECT_SYNC,   /* fsync, fdatasync */
     INJECT_SPACE,  /* posix_fallocate, fallocate, ftruncate */
     INJECT_NAME,   /* rename, renameat, unlink, unlinkat, mkdir */
-    INJECT_MAP,    /* mmap of a file */
+    INJECT_MAP,    /* mmap of a file; never under ThreadSanitizer */
     INJECT_MEMORY, /* malloc, calloc, realloc; never in a sanitizer's build */
     INJECT_CALLS
 };
