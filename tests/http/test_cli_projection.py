@@ -4,12 +4,14 @@ import io
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 
 import pytest
 
 from support import DAYBOOK, SLOW, event, wait_for
 from support_cli import Proxy, daybook, error_of
+from test_projections import LOAN_SCRIPT, LOAN_TOTALS, LOANS
 
 ORDERS = """-- @category order
 CREATE TABLE orders (id TEXT PRIMARY KEY, amount INTEGER NOT NULL, note);
@@ -214,6 +216,26 @@ def test_an_order_is_sent_once(orders):
     with Proxy(orders.port, cuts=[0]) as proxy:
         assert said("query", "orders", "SELECT 1 AS x", "--csv", server=proxy.url) == "x\r\n1\r\n"
         assert proxy.connections == 2
+
+
+@pytest.mark.timeout_s(240)
+@pytest.mark.skipif(not LOANS.exists(), reason="the loan log is not here")
+def test_loans(fresh, script):
+    """A real log, by commands alone: the published figures, which sqlite3 alone reckons too, from what `export` writes."""
+    daybook("import", LOANS, server=fresh, timeout=120)
+    assert said("projection", "put", "loans", script(LOAN_SCRIPT), "--wait", server=fresh, timeout=120) == "loans: version 1 live\n"
+    answer = said("query", "loans", "SELECT status, count(*), sum(amount_requested) FROM loans GROUP BY status ORDER BY status", "--csv", server=fresh)
+    totals = list(csv.reader(io.StringIO(answer, newline="")))[1:]
+    assert {status: int(n) for status, n, _ in totals} == LOAN_TOTALS and sum(int(amount) for _, _, amount in totals) == 177634511
+    alone = sqlite3.connect(":memory:")
+    alone.execute("CREATE TABLE e (line)")
+    lines = daybook("export", "-", "--category", "loan", server=fresh, timeout=120).stdout.decode().splitlines()
+    alone.executemany("INSERT INTO e VALUES (?)", ((line,) for line in lines))
+    status = """SELECT CASE max(CASE line ->> 'type' WHEN 'A_APPROVED' THEN 3 WHEN 'A_DECLINED' THEN 2 WHEN 'A_CANCELLED' THEN 1 ELSE 0 END)
+        WHEN 3 THEN 'approved' WHEN 2 THEN 'declined' WHEN 1 THEN 'cancelled' ELSE 'undecided' END AS status,
+        sum(CASE line ->> 'type' WHEN 'A_SUBMITTED' THEN line ->> '$.data.amount_requested' END) AS amount FROM e GROUP BY line ->> 'stream'"""
+    found = alone.execute(f"SELECT status, count(*), sum(amount) FROM ({status}) GROUP BY status ORDER BY status").fetchall()
+    assert [[s, str(n), str(a)] for s, n, a in found] == totals
 
 
 WRONG_CALLS = [
