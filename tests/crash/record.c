@@ -194,6 +194,9 @@ static bool object_of_fd(int fd, uint32_t *ret)
     return is_on && path_of_fd(fd, path) && object_of(path, ret);
 }
 
+/* The C library declares these with names of its own.
+ * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
+
 /* ---- what is written ---- */
 
 static void note_write(int fd, uint64_t at, const struct iovec *parts, int count, size_t n)
@@ -415,3 +418,5 @@ int mkdir(const char *path, mode_t mode)
     }
     return (int)code;
 }
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

@@ -77,15 +77,16 @@ static int error_of(const char *name)
 
 __attribute__((constructor)) static void arm_by_environment(void)
 {
-    char call[16], mode[16], error[16];
-    long n;
+    char call[16], number[16], mode[16], error[16];
     const char *text = getenv("DAYBOOK_INJECT");
-    if (text == NULL || sscanf(text, "%15[^:]:%ld:%15[^:]:%15s", call, &n, mode, error) != 4) {
+    if (text == NULL ||
+        sscanf(text, "%15[^:]:%15[^:]:%15[^:]:%15s", call, number, mode, error) != 4) {
         return;
     }
     for (int i = 0; i < INJECT_CALLS; i++) {
         if (strcmp(call, NAMES[i]) == 0) {
-            inject_arm((enum inject_call)i, n, strcmp(mode, "always") == 0, error_of(error));
+            inject_arm((enum inject_call)i, strtol(number, NULL, 10), strcmp(mode, "always") == 0,
+                       error_of(error));
         }
     }
 }
@@ -111,6 +112,9 @@ static bool is_of_files(int fd)
     return fd > STDERR_FILENO && atomic_load_explicit(&armed, memory_order_relaxed) >= 0 &&
            fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode));
 }
+
+/* The C library declares these with names of its own.
+ * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
 
 /* ---- writing ---- */
 
@@ -263,3 +267,5 @@ void *realloc(void *p, size_t n)
     return fails(INJECT_MEMORY) ? NULL : __libc_realloc(p, n);
 }
 #endif
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

@@ -174,7 +174,7 @@ static bool try(struct run *r, uint64_t counts[3])
 static long stride(void)
 {
     const char *text = getenv("DAYBOOK_FAULT_STRIDE");
-    return text == NULL ? DEFAULT_STRIDE : atol(text);
+    return text == NULL ? DEFAULT_STRIDE : strtol(text, NULL, 10);
 }
 
 static void loop(struct fault fault)

@@ -23,6 +23,9 @@
 
 static int64_t shift_s;
 
+/* The C library declares these with names of its own.
+ * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
+
 /* ---- clocks that are wrong ---- */
 
 int clock_gettime(clockid_t clock, struct timespec *ret)
@@ -50,6 +53,8 @@ int gettimeofday(struct timeval *ret, void *zone)
     *ret = (struct timeval){.tv_sec = now.tv_sec, .tv_usec = now.tv_nsec / 1000};
     return 0;
 }
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
 
 /* ---- the store ---- */
 
