@@ -62,8 +62,8 @@ static bool measure(struct layout *l)
 
 static bool add_repeated(struct daybook_buffer *b, uint8_t byte, size_t n)
 {
-    if (!daybook_buffer_reserve(b, n)) {
-        return false;
+    if (n == 0 || !daybook_buffer_reserve(b, n)) {
+        return n == 0;
     }
     memset(b->p + b->n, byte, n);
     b->n += n;
