@@ -44,8 +44,9 @@ static bool is_on;
 void record_begin(const char *root)
 {
     record_end();
-    void *p = mmap(NULL, LOG_BYTES_MAX, PROT_READ | PROT_WRITE,
-                   MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    const int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE;
+    /* cppcheck-suppress invalidFunctionArg ; an anonymous map is of no file: -1 */
+    void *p = mmap(NULL, LOG_BYTES_MAX, PROT_READ | PROT_WRITE, flags, -1, 0);
     CHECK(p != MAP_FAILED);
     the_log = p;
     the_log->root_n = strlen(root);
@@ -193,9 +194,6 @@ static bool object_of_fd(int fd, uint32_t *ret)
     char path[RECORD_PATH_MAX];
     return is_on && path_of_fd(fd, path) && object_of(path, ret);
 }
-
-/* The C library declares these with names of its own.
- * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
 
 /* ---- what is written ---- */
 
@@ -418,5 +416,3 @@ int mkdir(const char *path, mode_t mode)
     }
     return (int)code;
 }
-
-/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

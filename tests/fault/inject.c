@@ -113,9 +113,6 @@ static bool is_of_files(int fd)
            fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode));
 }
 
-/* The C library declares these with names of its own.
- * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
-
 /* ---- writing ---- */
 
 /* Fails, or says by how much the write is to be cut. */
@@ -267,5 +264,3 @@ void *realloc(void *p, size_t n)
     return fails(INJECT_MEMORY) ? NULL : __libc_realloc(p, n);
 }
 #endif
-
-/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

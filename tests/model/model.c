@@ -365,8 +365,7 @@ static void count_name(struct model_name *names, size_t *n, struct bytes name, b
     }
     if (name.n > 0 && name.p != NULL) {
         CHECK(*n < MODEL_STREAMS);
-        memcpy(names[*n].name, name.p, name.n);
-        names[*n].name[name.n] = '\0';
+        snprintf(names[*n].name, sizeof names[*n].name, "%.*s", BYTES_ARGS(name));
         names[*n].events = 1;
         names[(*n)++].visible = visible;
     }
