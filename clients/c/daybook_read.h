@@ -127,6 +127,7 @@ struct daybook_status {
     uint64_t tail_bytes, tail_bytes_max;
     uint64_t queue_length, queue_length_max; /* commands that wait for the writer */
     uint64_t connections;
+    uint64_t followers; /* reads that are open for new events */
 };
 
 struct daybook_verify_report {

@@ -152,6 +152,7 @@ enum daybook_result daybook_get_status(struct daybook *db, struct daybook_status
         .queue_length = m->queue_length,
         .queue_length_max = m->queue_length_max,
         .connections = m->connections,
+        .followers = m->followers,
     };
     return DAYBOOK_OK;
 }

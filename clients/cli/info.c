@@ -110,6 +110,7 @@ static int info_server(struct daybook *db, bool json)
         {.name = "queue_length", .kind = NUMBER, .number = s.queue_length},
         {.name = "queue_length_max", .kind = NUMBER, .number = s.queue_length_max},
         {.name = "connections", .kind = NUMBER, .number = s.connections},
+        {.name = "followers", .kind = NUMBER, .number = s.followers},
     };
     return print_members(members, sizeof members / sizeof members[0], json);
 }
