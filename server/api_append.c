@@ -397,6 +397,14 @@ static void answer_failure(struct http_request *rq, err_t err)
                       &(struct problem_extra){.detail = "nothing was written"});
         return;
     }
+    if (err == ERR_LIMIT) { /* a group stands in one segment of the journal */
+        reply_problem(rq, PROBLEM_BODY_TOO_LARGE,
+                      &(struct problem_extra){
+                          .detail = "its events do not fit into a segment of the journal; nothing "
+                                    "was written",
+                          .hint = "split the request, or raise segment-bytes"});
+        return;
+    }
     reply_error(rq, err, "committing the command");
 }
 

@@ -608,3 +608,13 @@ def test_a_limit_that_was_exceeded_is_named(server, name):
         text = response.json["detail"] + response.json["hint"]
         assert setting in text, text
     assert "50" in server.get("/v1/events?limit=51").json["detail"]
+
+
+def test_what_no_segment_holds_is_refused(launch):
+    """A write stands in one segment of the journal: a larger one is a 413 that names segment-bytes, and nothing is written."""
+    server = launch("--segment-bytes", "64KiB")
+    response = server.post(events_path("s"), with_data('"' + "x" * 70000 + '"').encode())
+    problem(response, 413, "body-too-large")
+    assert response.json["hint"] == "split the request, or raise segment-bytes"
+    assert server.status()["position"] == 0
+    server.append_ok("s", [event()])
