@@ -255,6 +255,7 @@ static err_t start_projections(const struct config *c, struct app *app, struct e
         .feed = &app->feed,
         .dir = c->data,
         .threads = c->projection_threads > 0 ? (unsigned)c->projection_threads : threads,
+        .rest_ms = (unsigned)c->projection_rest_ms,
         .disk_free_min_bytes = c->disk_free_min_bytes,
         .counts = c->projection_counts,
         .moved = projection_moved,

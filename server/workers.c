@@ -27,7 +27,8 @@
 #define RETRY_US       INT64_C(1000000)
 #define LOG_AGAIN_US   INT64_C(60000000)
 #define RATE_WINDOW_US INT64_C(1000000)
-#define SLEEP_MS       1000
+#define SLEEP_US       INT64_C(1000000)
+#define LOOK_AGAIN_US  INT64_C(20000)
 
 static void *run_worker(void *ctx);
 
@@ -219,43 +220,66 @@ void workers_free(struct workers *w)
 
 /* ---- the threads ---- */
 
-/* A version that is to be swapped in has work until it is, even where it has nothing to read. */
-static bool has_work(const struct workers *w, const struct part *part, bool serves, int64_t now_us)
+/* What a thread finds when it looks for something to do. */
+struct look {
+    int64_t now_us;
+    uint64_t position;        /* committed, as of the look */
+    struct projection *found; /* claimed; NULL: nothing is due */
+    bool serves, builds;      /* which of its versions is due */
+    int64_t until_us;         /* nothing is due before; */
+    bool watches;             /* unless the position moves */
+};
+
+/* A version that is to be swapped in has work until it is, even where it has nothing to read. One
+ * that serves and has caught up rests, so that a batch is more than a group of the writer's, and
+ * nobody listens to the feed meanwhile: unless a reader waits for a position. */
+static bool is_due(const struct part *part, bool serves, uint64_t wanted, struct look *look)
 {
-    if (part->version == 0 || now_us < part->retry_at_us) {
+    bool moves = part->seen.state == RUNNER_BUILDING || part->seen.state == RUNNER_LIVE;
+    if (part->version == 0 || !moves) {
         return false;
     }
-    switch (part->seen.state) {
-    case RUNNER_BUILDING:
-        return true;
-    case RUNNER_LIVE:
-        return !serves || part->seen.position < feed_position(w->options.feed);
-    case RUNNER_PAUSED:
-    case RUNNER_FAULTED:
-    case RUNNER_STATE_COUNT:
-        break;
+    int64_t from_us = part->retry_at_us;
+    bool awaited = wanted > part->seen.position;
+    if (serves && !(awaited && wanted <= look->position) && part->rest_until_us > from_us) {
+        from_us = part->rest_until_us;
+        look->watches = look->watches || awaited;
     }
-    return false;
+    if (look->now_us < from_us) {
+        look->until_us = from_us < look->until_us ? from_us : look->until_us;
+        return false;
+    }
+    bool idle = serves && part->seen.state == RUNNER_LIVE && part->seen.position >= look->position;
+    look->watches = look->watches || idle;
+    return !idle;
 }
 
-/* In turn, so that none waits for ever behind one that always has something to do. */
-static struct projection *claim_next(struct workers *w)
+/* In turn, so that none waits for ever behind one that always has something to do. Who has claimed
+ * a projection looks at it again, but may have taken another one by then. */
+static void look_for_work(struct workers *w, struct look *look)
 {
-    struct projection *found = NULL;
     pthread_mutex_lock(&w->mutex);
-    int64_t now = workers_now_us();
-    for (size_t i = 0; i < w->count && found == NULL; i++) {
+    *look = (struct look){.now_us = workers_now_us(), .position = feed_position(w->options.feed)};
+    look->until_us = look->now_us + SLEEP_US;
+    for (size_t i = 0; i < w->count && look->found == NULL; i++) {
         struct projection *p = w->items[(w->next + i) % w->count];
-        if (!p->claimed && !p->deleted &&
-            (has_work(w, &p->serving, true, now) || has_work(w, &p->building, false, now))) {
-            found = p;
+        if (p->claimed && look->until_us > look->now_us + LOOK_AGAIN_US) {
+            look->until_us = look->now_us + LOOK_AGAIN_US;
+        }
+        if (p->claimed || p->deleted) {
+            continue;
+        }
+        look->serves = is_due(&p->serving, true, p->wanted, look);
+        look->builds = is_due(&p->building, false, 0, look);
+        if (look->serves || look->builds) {
+            look->found = p;
             p->claimed = true;
-            p->step_since_us = now;
+            p->wanted = 0;
+            p->step_since_us = look->now_us;
             w->next = (w->next + i + 1) % w->count;
         }
     }
     pthread_mutex_unlock(&w->mutex);
-    return found;
 }
 
 struct step {
@@ -351,13 +375,15 @@ static bool step_part(struct workers *w, struct projection *p, struct part *part
 
 /* A model that is swapped in is not behind the one it takes the place of, so that what a client has
  * read stays read. */
-static void step(struct workers *w, struct projection *p)
+static void step(struct workers *w, const struct look *look)
 {
-    int64_t now = workers_now_us();
-    if (has_work(w, &p->serving, true, now)) {
-        (void)step_part(w, p, &p->serving);
+    struct projection *p = look->found;
+    if (look->serves) {
+        bool rests = step_part(w, p, &p->serving);
+        p->serving.rest_until_us =
+            rests ? workers_now_us() + (int64_t)w->options.rest_ms * 1000 : 0;
     }
-    if (!has_work(w, &p->building, false, now) || !step_part(w, p, &p->building)) {
+    if (!look->builds || !step_part(w, p, &p->building)) {
         return;
     }
     struct runner_status built;
@@ -372,12 +398,12 @@ static void step(struct workers *w, struct projection *p)
     }
 }
 
-static void sleep_until_more(struct worker *me, uint64_t seen)
+static void sleep_until_due(struct worker *me, const struct look *look)
 {
-    struct workers *w = me->workers;
-    if (feed_sleep(w->options.feed, &me->sleeper, seen)) {
+    struct feed *feed = me->workers->options.feed;
+    if (!look->watches || feed_sleep(feed, &me->sleeper, look->position)) {
         struct pollfd fd = {.fd = me->sleeper.event_fd, .events = POLLIN};
-        if (poll(&fd, 1, SLEEP_MS) > 0) {
+        if (poll(&fd, 1, (int)((look->until_us - look->now_us + 999) / 1000)) > 0) {
             uint64_t count;
             (void)!read(fd.fd, &count, sizeof count);
         }
@@ -390,17 +416,20 @@ static void *run_worker(void *ctx)
     struct worker *me = ctx;
     struct workers *w = me->workers;
     while (!atomic_load(&w->stopping)) {
-        uint64_t seen = feed_position(w->options.feed);
-        struct projection *p = claim_next(w);
-        if (p == NULL) {
-            sleep_until_more(me, seen);
+        struct look look;
+        look_for_work(w, &look);
+        if (look.found == NULL) {
+            sleep_until_due(me, &look);
             continue;
         }
-        step(w, p);
+        step(w, &look);
         pthread_mutex_lock(&w->mutex);
-        p->step_since_us = 0;
-        workers_show(w, p);
-        workers_unclaim(w, p);
+        look.found->step_since_us = 0;
+        workers_show(w, look.found);
+        workers_unclaim(w, look.found);
+        if (look.found->wanted > look.found->serving.seen.position) { /* while it was claimed */
+            workers_kick(w);
+        }
         pthread_mutex_unlock(&w->mutex);
         w->options.moved(w->options.ctx);
     }

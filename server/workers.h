@@ -20,6 +20,7 @@ struct workers_options {
     struct feed *feed;
     const char *dir; /* data directory: models are in DIR/models */
     unsigned threads;
+    unsigned rest_ms; /* how long what has caught up lets events gather, while nobody waits */
     uint64_t disk_free_min_bytes; /* below it appends are refused; 0: never */
     bool counts;                  /* keep the built-in `$counts` */
     /* Called on a worker's thread after a model has moved or changed its state. */
@@ -97,6 +98,8 @@ enum workers_readiness {
     WORKERS_BUILDING, /* no version has caught up yet */
     WORKERS_GONE,     /* deleted */
 };
+/* Where it is BEHIND, it does not rest before it is there; whoever goes on waiting asks again after
+ * each `moved`. */
 enum workers_readiness workers_readiness(struct workers *w, struct projection *p,
                                          uint64_t min_position, uint64_t *ret_position);
 /* A reader of the version that serves, to be given back. ERR_NOT_FOUND: none serves. */

@@ -27,10 +27,11 @@ struct part {
     struct runner_status seen; /* after the last step */
     char fault[WORKERS_TEXT_MAX];
     struct rate rate;
-    int64_t retry_at_us; /* after an error that may pass: not before; monotonic */
-    err_t failing;       /* that error; of whoever has claimed it */
-    err_t shown_failing; /* as of the last step */
-    int64_t logged_us;   /* when such a one was logged last; 0: never */
+    int64_t retry_at_us;   /* after an error that may pass: not before; monotonic */
+    int64_t rest_until_us; /* it had caught up: lets events gather until then; monotonic */
+    err_t failing;         /* that error; of whoever has claimed it */
+    err_t shown_failing;   /* as of the last step */
+    int64_t logged_us;     /* when such a one was logged last; 0: never */
 };
 
 struct projection {
@@ -40,6 +41,8 @@ struct projection {
     int64_t step_since_us;                /* monotonic; 0: no step runs */
     struct catalog_definition definition; /* of the desired version; `source` is not kept */
     struct part serving, building;
+    uint64_t wanted; /* the lowest position that somebody waits for, since the last step; 0: nobody
+                      */
     uint64_t previous;
     uint64_t readers_version;
     struct reader *readers[WORKERS_READERS_MAX];

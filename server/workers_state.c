@@ -88,6 +88,17 @@ bool workers_get_source(struct workers *w, struct projection *p, struct buf *ret
 
 /* ---- reading ---- */
 
+/* Whoever has claimed it looks at what is wanted when the step is over. */
+static void want(struct workers *w, struct projection *p, uint64_t position)
+{
+    if (p->wanted <= p->serving.seen.position || position < p->wanted) {
+        p->wanted = position;
+        if (!p->claimed) {
+            workers_kick(w);
+        }
+    }
+}
+
 enum workers_readiness workers_readiness(struct workers *w, struct projection *p,
                                          uint64_t min_position, uint64_t *ret_position)
 {
@@ -101,6 +112,7 @@ enum workers_readiness workers_readiness(struct workers *w, struct projection *p
         ready = WORKERS_BUILDING;
     } else if (p->serving.seen.position < min_position) {
         ready = WORKERS_BEHIND;
+        want(w, p, min_position);
     }
     pthread_mutex_unlock(&w->mutex);
     return ready;
