@@ -93,22 +93,80 @@ static err_t read_one(struct job *job, struct reader *reader, uint64_t *ret_posi
     return err;
 }
 
+static err_t no_more(void *ctx, uint8_t *p, size_t max, size_t *ret_n)
+{
+    (void)ctx, (void)p, (void)max, (void)ret_n;
+    return ERR_END;
+}
+
+/* To a browser's EventSource an answer that is not 200 is final, so a projection that is being
+ * built, or a document that is not there yet, is waited for in the stream. */
+static void follow(struct http_request *rq, struct app *app, const struct read_request *r)
+{
+    struct live_document document = {.workers = app->workers,
+                                     .projection = r->projection,
+                                     .key = r->key,
+                                     .min_position = r->min_position.value,
+                                     .after = r->after.value,
+                                     .bytes_max = app->limits.query_bytes_max};
+    struct bytes last = http_header(rq, "Last-Event-ID"); /* wins, as in api_follow.c */
+    if (last.n > 0 && !query_parse_number(last, &document.after)) {
+        reply_problem_detail(rq, PROBLEM_INVALID_PARAMETER, "header.Last-Event-ID",
+                             "must be the id of a message of this document, in digits");
+        return;
+    }
+    struct workers_model model;
+    (void)workers_get_model(app->workers, r->projection, &model);
+    if (http_method(rq) == HTTP_HEAD) {
+        reply_stream(rq, ENCODING_SSE, model.position, no_more, NULL, NULL);
+        return;
+    }
+    reply_position(rq, model.position);
+    http_reply_header(rq, "Cache-Control", "no-store");
+    http_reply_header(rq, "X-Accel-Buffering", "no"); /* nginx would collect the messages */
+    err_t err = live_follow_document(app->live, rq, &document);
+    if (err != ERR_OK) {
+        reply_error(rq, err, "following a document");
+    }
+}
+
+/* Where it is followed there is nothing to wait for, and otherwise nothing to go on after. */
+static bool check_following(struct http_request *rq, const struct read_request *r, bool follows)
+{
+    if (follows ? r->wait.given : r->after.given) {
+        reply_problem_detail(rq, PROBLEM_INVALID_PARAMETER, follows ? "query.wait" : "query.after",
+                             follows ? "a document that is followed comes by itself"
+                                     : "is for a document that is followed");
+        return false;
+    }
+    return true;
+}
+
 void api_document(struct http_request *rq, struct app *app)
 {
     struct read_request r = {.read = read_one, .key = http_path_segment(rq, 4)};
+    bool follows = false;
     const struct query_parameter parameters[] = {
         {"min_position", QUERY_NUMBER, &r.min_position},
         {"wait", QUERY_WAIT, &r.wait},
+        {"follow", QUERY_FLAG, &follows},
+        {"after", QUERY_NUMBER, &r.after},
         {NULL, QUERY_FLAG, NULL},
     };
     enum encoding encoding;
     struct bytes name;
-    if (!api_projection_name(rq, false, &name) || !query_read(rq, parameters) ||
-        !reply_negotiate(rq, OFFER(ENCODING_JSON), &encoding)) {
+    if (!api_projection_name(rq, false, &name) || !query_read(rq, parameters)) {
+        return;
+    }
+    unsigned offered = OFFER(ENCODING_SSE) | (follows ? 0 : OFFER(ENCODING_JSON));
+    if (!reply_negotiate(rq, offered, &encoding) ||
+        !check_following(rq, &r, encoding == ENCODING_SSE)) {
         return;
     }
     r.projection = api_projection_find_documents(rq, app, name, "name");
-    if (r.projection != NULL) {
+    if (r.projection != NULL && encoding == ENCODING_SSE) {
+        follow(rq, app, &r);
+    } else if (r.projection != NULL) {
         api_projection_submit_read(rq, app, &r, encoding);
     }
 }

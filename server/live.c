@@ -47,6 +47,7 @@
 #define END_US ((int64_t)300000)
 
 static err_t open_all(struct live *l);
+static err_t take_over(struct live *l, struct http_request *rq, struct live_member *m);
 static void *run(void *ctx);
 static bool take_in(struct live *l);
 static void dispatch(struct live *l);
@@ -132,16 +133,25 @@ size_t live_count(struct live *l)
 static struct live_member *member_new(const struct store_query *query)
 {
     struct live_member *m = calloc(1, sizeof *m);
-    if (m != NULL && follower_new(query, &m->follower) != ERR_OK) {
+    if (m != NULL && query != NULL && follower_new(query, &m->follower) != ERR_OK) {
         free(m);
         return NULL;
     }
     if (m != NULL) {
         m->state = MEMBER_NEW;
-        m->checkpoint = query->from;
+        m->checkpoint = query == NULL ? 0 : query->from;
         m->left = UINT64_MAX;
     }
     return m;
+}
+
+static void member_free(struct live_member *m)
+{
+    if (m != NULL) {
+        follower_free(m->follower);
+        free(m->watch);
+        free(m);
+    }
 }
 
 /* With the mutex held. Whether the live thread must be woken: it looks at the whole inbox. */
@@ -157,20 +167,37 @@ err_t live_follow(struct live *l, struct http_request *rq, const struct live_str
     if (m == NULL) {
         return ERR_MEMORY;
     }
-    m->rq = rq;
     m->encoding = stream->encoding;
     m->left = stream->limit > 0 ? stream->limit : UINT64_MAX;
+    return take_over(l, rq, m);
+}
+
+err_t live_follow_document(struct live *l, struct http_request *rq,
+                           const struct live_document *document)
+{
+    struct live_member *m = member_new(NULL);
+    if (m == NULL || live_watch_new(document, &m->watch) != ERR_OK) {
+        member_free(m);
+        return ERR_MEMORY;
+    }
+    m->encoding = ENCODING_SSE;
+    return take_over(l, rq, m);
+}
+
+/* The member becomes the live thread's, or is freed. */
+static err_t take_over(struct live *l, struct http_request *rq, struct live_member *m)
+{
+    m->rq = rq;
     pthread_mutex_lock(&l->mutex);
     bool closed = l->stopping;
     bool wake = false;
     if (!closed) {
-        http_detach(rq, 200, negotiate_media_type(stream->encoding));
+        http_detach(rq, 200, negotiate_media_type(m->encoding));
         wake = put_in(l, m);
     }
     pthread_mutex_unlock(&l->mutex);
     if (closed) {
-        follower_free(m->follower);
-        free(m);
+        member_free(m);
         return ERR_CLOSED;
     }
     if (wake) {
@@ -197,10 +224,7 @@ void live_wait(struct live *l, const struct store_query *query, struct live_poll
         feed_wake(&l->sleeper);
     }
     if (!taken) {
-        if (m != NULL) {
-            follower_free(m->follower);
-        }
-        free(m);
+        member_free(m);
         http_resume(poll->request);
     }
 }
@@ -233,6 +257,7 @@ static void *run(void *ctx)
     give_way();
     while (take_in(l)) {
         dispatch(l);
+        live_documents_look(l);
         expire(l);
         send_round(l);
         live_view_close(l);
@@ -383,6 +408,7 @@ static void end_all(struct live *l)
     do {
         l->pause_until_us = 0;
         dispatch(l);
+        live_documents_look(l);
         send_round(l);
         live_view_close(l);
     } while (l->ready.n > 0 && l->now_us < until_us);

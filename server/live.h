@@ -13,6 +13,8 @@
 
 struct feed;
 struct live;
+struct projection;
+struct workers;
 
 struct live_options {
     struct store *store;
@@ -41,6 +43,21 @@ struct live_stream {
  * before. On an error nothing was done, and the caller replies: ERR_MEMORY, ERR_CLOSED. */
 MUST_CHECK err_t live_follow(struct live *l, struct http_request *rq,
                              const struct live_stream *stream);
+
+/* One document of a projection, now and after every change, as server-sent events. */
+struct live_document {
+    struct workers *workers; /* both stay until live_stop */
+    struct projection *projection;
+    struct bytes key;      /* copied */
+    uint64_t min_position; /* of the model, before the first message */
+    uint64_t after;        /* the id of the last message that the client has; 0: none */
+    size_t bytes_max;      /* of a document */
+};
+/* As live_follow. */
+MUST_CHECK err_t live_follow_document(struct live *l, struct http_request *rq,
+                                      const struct live_document *document);
+/* Models have moved, or other versions serve, or projections were deleted. Any thread. */
+void live_models_moved(struct live *l);
 
 /* Why a poll came back. */
 enum live_wake {

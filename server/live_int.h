@@ -1,4 +1,4 @@
-/* live_int: what live.c and live_member.c share; the live thread's alone, but for what stands under
+/* live_int: what live.c, live_member.c and live_document.c share; the live thread's alone, but for what stands under
  * `mutex`. */
 #ifndef DAYBOOK_SERVER_LIVE_INT_H
 #define DAYBOOK_SERVER_LIVE_INT_H
@@ -7,6 +7,7 @@
 #include "server/feed.h"
 #include "server/live.h"
 #include "server/live_group.h"
+#include "server/workers.h"
 
 #include <pthread.h>
 
@@ -18,6 +19,20 @@
  * READY */
 enum member_state { MEMBER_NEW, MEMBER_READY, MEMBER_WAITING, MEMBER_BLOCKED };
 
+/* What a member that follows a document asks for, has seen and was told. */
+struct live_watch {
+    struct workers *workers;
+    struct projection *projection;
+    uint64_t min_position, after;
+    size_t bytes_max;
+    struct workers_model seen; /* as of the last read */
+    bool told;                 /* the rest is what was sent last, or what the client has */
+    bool told_there;
+    uint64_t told_version, told_patches, told_changed;
+    size_t key_bytes;
+    uint8_t key[];
+};
+
 /* A stream that follows, or a long poll. */
 struct live_member {
     struct live_member *prev, *next; /* in the inbox, the ready list or its group's */
@@ -26,7 +41,8 @@ struct live_member {
     struct http_request *rq;
     struct live_poll *poll;    /* NULL: it is a stream */
     struct follower *follower; /* until it has joined a group */
-    struct live_group *group;
+    struct live_group *group;  /* NULL: it follows a document */
+    struct live_watch *watch;  /* which; NULL: it follows events */
     uint64_t checkpoint;
     uint64_t left;            /* events that may still be sent; UINT64_MAX: no limit */
     struct live_chunk *chunk; /* what is being sent */
@@ -53,6 +69,9 @@ struct live {
     struct live_members ready;
     _Atomic size_t members; /* others read it */
     size_t waiting;
+    struct live_members watching; /* waiting members that follow documents */
+    _Atomic size_t watchers;      /* all of those */
+    _Atomic bool moved;           /* some model has, since the last look */
     struct deadlines deadlines;
     uint64_t dispatched; /* every event up to here has been held against the groups */
     int64_t now_us;
@@ -68,6 +87,13 @@ void live_list_remove(struct live_members *list, struct live_member *m);
 /* The round's view, opened when it is first needed. */
 MUST_CHECK err_t live_view(struct live *l, struct store_view **ret);
 void live_view_close(struct live *l);
+
+/* live_document.c */
+MUST_CHECK err_t live_watch_new(const struct live_document *document, struct live_watch **ret);
+void live_documents_look(struct live *l);
+/* Reads the document; where there is something to say it is the member's chunk. Then it waits.
+ * ERR_GONE: there is no such projection any more. */
+MUST_CHECK err_t live_document_next(struct live_member *m);
 
 /* live_member.c */
 /* Takes it in. Without memory it is ended instead. */

@@ -20,6 +20,7 @@ static void step_poll(struct live *l, struct live_member *m);
 static err_t next_chunk(struct live *l, struct live_member *m, bool *ret_caught_up);
 static err_t send_chunk(struct live *l, struct live_member *m);
 static void wait_for_more(struct live *l, struct live_member *m);
+static void stop_waiting(struct live *l, struct live_member *m);
 static void wait_for_room(struct live *l, struct live_member *m);
 static bool is_heard(const struct live *l, struct live_member *m);
 static void fail(struct live *l, struct live_member *m, err_t err);
@@ -42,8 +43,9 @@ void live_member_begin(struct live *l, struct live_member *m)
     m->sent_us = m->heard_us = l->now_us;
     struct follower *follower = m->follower;
     m->follower = NULL;
+    atomic_fetch_add(&l->watchers, m->watch != NULL);
     err_t err = deadlines_reserve(&l->deadlines, l->members);
-    if (err == ERR_OK) {
+    if (err == ERR_OK && follower != NULL) {
         err = live_groups_join(&l->groups, follower, m->encoding, m->poll != NULL, &m->group);
     } else {
         follower_free(follower);
@@ -68,10 +70,10 @@ static void finish(struct live *l, struct live_member *m, bool whole, enum live_
     if (m->state == MEMBER_READY) {
         live_list_remove(&l->ready, m);
     } else if (m->state == MEMBER_WAITING) {
-        live_list_remove(&m->group->waiting, m);
-        l->waiting--;
+        stop_waiting(l, m);
     }
     l->members--;
+    atomic_fetch_sub(&l->watchers, m->watch != NULL);
     deadlines_remove(&l->deadlines, &m->deadline);
     live_chunk_unref(m->chunk);
     if (m->group != NULL) {
@@ -85,6 +87,7 @@ static void finish(struct live *l, struct live_member *m, bool whole, enum live_
         m->poll->reached = m->checkpoint;
         http_resume(m->rq);
     }
+    free(m->watch);
     free(m);
 }
 
@@ -96,11 +99,16 @@ void live_member_end(struct live *l, struct live_member *m)
 
 /* ---- what wakes it ---- */
 
+static void stop_waiting(struct live *l, struct live_member *m)
+{
+    live_list_remove(m->group == NULL ? &l->watching : &m->group->waiting, m);
+    l->waiting -= m->group != NULL;
+}
+
 void live_member_ready(struct live *l, struct live_member *m)
 {
     if (m->state == MEMBER_WAITING) {
-        live_list_remove(&m->group->waiting, m);
-        l->waiting--;
+        stop_waiting(l, m);
     }
     CHECK(m->state != MEMBER_READY);
     m->state = MEMBER_READY;
@@ -248,6 +256,10 @@ static err_t next_chunk(struct live *l, struct live_member *m, bool *ret_caught_
     struct store_view *view;
     struct live_chunk *c;
     bool limited = m->left != UINT64_MAX;
+    if (m->watch != NULL) {
+        *ret_caught_up = true;
+        return live_document_next(m);
+    }
     err_t err = live_view(l, &view);
     if (err == ERR_OK) {
         size_t max = limited ? (size_t)m->left : 0;
@@ -299,8 +311,12 @@ static err_t send_chunk(struct live *l, struct live_member *m)
 
 static void wait_for_more(struct live *l, struct live_member *m)
 {
-    CHECK(store_view_position(l->view) >= l->dispatched);
     m->state = MEMBER_WAITING;
+    if (m->group == NULL) {
+        live_list_append(&l->watching, m);
+        return;
+    }
+    CHECK(store_view_position(l->view) >= l->dispatched);
     live_list_append(&m->group->waiting, m);
     l->waiting++;
 }

@@ -238,6 +238,7 @@ static void projection_moved(void *ctx)
 {
     const struct app *app = ctx;
     jobs_kick(app->jobs);
+    live_models_moved(app->live);
 }
 
 static err_t start_projections(const struct config *c, struct app *app, struct err_text *et)

@@ -104,8 +104,10 @@ static const struct parameter parameters[] = {
      "How long to wait for that, or for a projection that is being built (at most 60 s)."},
     {"after", IN_PROJECTIONS, "{\"type\":[\"integer\",\"string\"]}",
      "Only errors of events after this position, or documents after this key: the `next` of the "
-     "page "
-     "before."},
+     "page before. Of a document that is followed: the id of the last message, as Last-Event-ID."},
+    {"follow", IN_PROJECTIONS, "{\"type\":\"boolean\",\"default\":false}",
+     "Server-sent events: the document now and after every change; so does `Accept: "
+     "text/event-stream`."},
     {"projection", IN_PROJECTIONS, "{\"type\":\"string\"}",
      "Required: the document projection, whose documents are by stream."},
     {"prefix", IN_PROJECTIONS, "{\"type\":\"string\"}",

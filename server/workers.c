@@ -531,5 +531,6 @@ err_t workers_refresh(struct workers *w)
         err = p == NULL ? ERR_MEMORY : models_reconcile(w, p);
     }
     workers_kick(w);
+    w->options.moved(w->options.ctx); /* readers of what was deleted look again */
     return err;
 }

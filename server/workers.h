@@ -92,6 +92,17 @@ struct projection *workers_at(struct workers *w, size_t i);
 
 /* ---- reading ---- */
 
+/* The model that readers see. What was read of another version, or before an event that was set
+ * aside was taken after all, was read at a position up to `since`. */
+struct workers_model {
+    uint64_t version; /* 0: none serves yet */
+    const struct model_kind *kind;
+    uint64_t position, since;
+    uint64_t patches; /* events that were taken late, since it serves */
+};
+/* False: the projection is deleted. */
+bool workers_get_model(struct workers *w, struct projection *p, struct workers_model *ret);
+
 enum workers_readiness {
     WORKERS_READY,
     WORKERS_BEHIND,   /* its position is lower than asked for */

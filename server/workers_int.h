@@ -27,6 +27,8 @@ struct part {
     struct runner_status seen; /* after the last step */
     char fault[WORKERS_TEXT_MAX];
     struct rate rate;
+    const struct model_kind *kind;
+    uint64_t since, patches; /* see struct workers_model */
     int64_t retry_at_us;   /* after an error that may pass: not before; monotonic */
     int64_t rest_until_us; /* it had caught up: lets events gather until then; monotonic */
     err_t failing;         /* that error; of whoever has claimed it */

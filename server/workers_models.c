@@ -194,7 +194,7 @@ static void open_part(struct workers *w, struct projection *p, const struct cata
                       struct part *part)
 {
     struct err_text et = {0};
-    struct part opened = {.version = d->version};
+    struct part opened = {.version = d->version, .kind = d->kind};
     err_t err = open_runner(w, p, d, &opened.runner, &et);
     if (err != ERR_OK) {
         const char *detail = et.text[0] == '\0' ? err_describe(err) : et.text;
@@ -206,6 +206,7 @@ static void open_part(struct workers *w, struct projection *p, const struct cata
     pthread_mutex_lock(&w->mutex);
     *part = opened;
     workers_show(w, p);
+    part->since = part->seen.position;
     pthread_mutex_unlock(&w->mutex);
 }
 
@@ -391,6 +392,7 @@ err_t models_swap(struct workers *w, struct projection *p)
     p->building = (struct part){0};
     p->previous = old.version != 0 ? old.version : p->previous;
     workers_show(w, p);
+    p->serving.since = p->serving.seen.position;
     pthread_mutex_unlock(&w->mutex);
     close_readers(w, p, p->serving.version);
     runner_free(old.runner);

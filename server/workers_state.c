@@ -118,6 +118,20 @@ enum workers_readiness workers_readiness(struct workers *w, struct projection *p
     return ready;
 }
 
+bool workers_get_model(struct workers *w, struct projection *p, struct workers_model *ret)
+{
+    pthread_mutex_lock(&w->mutex);
+    bool there = !p->deleted;
+    const struct part *part = &p->serving;
+    *ret = (struct workers_model){.version = part->version,
+                                  .kind = part->kind,
+                                  .position = part->seen.position,
+                                  .since = part->since,
+                                  .patches = part->patches};
+    pthread_mutex_unlock(&w->mutex);
+    return there;
+}
+
 err_t workers_take_reader(struct workers *w, struct projection *p, struct reader **ret,
                           uint64_t *ret_version, struct err_text *et)
 {
