@@ -10,7 +10,7 @@
 
 #define STEPS_MAX       10000000
 #define HOOK_STEPS      1000
-#define GC_PAUSE        400 /* per cent: events leave much garbage beside states that stay */
+#define GC_MINOR        10 /* per cent of new memory, then the young are collected */
 #define PIECE_BYTES_MAX ((size_t)4 << 20)
 #define CHUNK_NAME      "=script"
 
@@ -229,7 +229,9 @@ err_t script_lua_open(struct bytes source, struct script_lua **ret, struct err_t
     }
     *(struct script_lua **)lua_getextraspace(s->L) = s;
     lua_sethook(s->L, on_steps, LUA_MASKCOUNT, HOOK_STEPS);
-    (void)lua_gc(s->L, LUA_GCINC, GC_PAUSE, 0, 0);
+    /* Events die young beside states that stay, and what is used again soon is in the cache still.
+     */
+    (void)lua_gc(s->L, LUA_GCGEN, GC_MINOR, 0);
     struct call c = {.source = source.n == 0 ? BYTES_LITERAL("") : source};
     err_t err = protect(s, do_open, &c, et);
     if (err != ERR_OK) {

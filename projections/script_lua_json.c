@@ -9,10 +9,12 @@
 
 #include "script_lua_int.h"
 
-#define DEPTH_MAX       128
-#define NUMBER_TEXT_MAX 400
-#define ARRAY_TYPE      "array"
-#define NUMBER_TYPE     "number that is too large"
+#define DEPTH_MAX        128
+#define NUMBER_TEXT_MAX  400
+#define SMALL_DIGITS_MAX 18
+#define MEMBERS_AT_FIRST 4 /* room that a new object has */
+#define ARRAY_TYPE       "array"
+#define NUMBER_TYPE      "number that is too large"
 
 struct parse {
     lua_State *L;
@@ -123,14 +125,16 @@ static void add_escape(struct parse *s, luaL_Buffer *b)
 static void push_string(struct parse *s)
 {
     const uint8_t *start = ++s->p;
-    while (s->p < s->end && *s->p != '"' && *s->p != '\\') {
-        s->p++;
-    }
-    if (s->p < s->end && *s->p == '"') { /* as it mostly is: no escapes */
-        lua_pushlstring(s->L, (const char *)start, (size_t)(s->p++ - start));
+    const uint8_t *quote = memchr(start, '"', (size_t)(s->end - start));
+    size_t plain = (size_t)((quote == NULL ? s->end : quote) - start);
+    const uint8_t *escape = memchr(start, '\\', plain);
+    if (quote != NULL && escape == NULL) { /* as it mostly is: no escapes */
+        lua_pushlstring(s->L, (const char *)start, plain);
+        s->p = quote + 1;
         return;
     }
     luaL_Buffer b;
+    s->p = escape == NULL ? s->end : escape;
     luaL_buffinit(s->L, &b);
     luaL_addlstring(&b, (const char *)start, (size_t)(s->p - start));
     for (;;) {
@@ -157,8 +161,35 @@ static void push_literal(lua_State *L, struct bytes text)
     luaL_setmetatable(L, NUMBER_TYPE);
 }
 
+/* Whether it is a plain integer of few digits, as most numbers are. */
+static bool push_small_integer(struct parse *s)
+{
+    const uint8_t *p = s->p;
+    bool negative = p < s->end && *p == '-';
+    p += negative;
+    const uint8_t *digits = p;
+    lua_Integer v = 0;
+    for (; p < s->end && *p >= '0' && *p <= '9'; p++) {
+        if (p - digits == SMALL_DIGITS_MAX) {
+            return false;
+        }
+        v = v * 10 + (*p - '0');
+    }
+    bool is_zero = negative && v == 0; /* -0 is a float */
+    bool ends = p > digits && p < s->end && (*p == ',' || *p == '}' || *p == ']');
+    if (!ends || is_zero) {
+        return false;
+    }
+    lua_pushinteger(s->L, negative ? -v : v);
+    s->p = p;
+    return true;
+}
+
 static void push_number(struct parse *s)
 {
+    if (push_small_integer(s)) {
+        return;
+    }
     const uint8_t *start = s->p;
     bool is_float = false;
     for (; s->p < s->end && *s->p != '\0' && strchr("+-.0123456789eE", *s->p) != NULL; s->p++) {
@@ -192,19 +223,19 @@ static void push_number(struct parse *s)
     }
 }
 
-static void enter(struct parse *s)
+static void enter(struct parse *s, int members)
 {
     if (++s->depth > DEPTH_MAX) {
         luaL_error(s->L, "the JSON is nested deeper than %d levels", DEPTH_MAX);
     }
     luaL_checkstack(s->L, 6, "too many values");
     s->p++;
-    lua_newtable(s->L);
+    lua_createtable(s->L, 0, members);
 }
 
 static void push_array(struct parse *s)
 {
-    enter(s);
+    enter(s, 0);
     luaL_setmetatable(s->L, ARRAY_TYPE);
     for (lua_Integer i = 1; peek(s) != ']'; i++) {
         push_value(s);
@@ -219,7 +250,7 @@ static void push_array(struct parse *s)
 
 static void push_object(struct parse *s)
 {
-    enter(s);
+    enter(s, MEMBERS_AT_FIRST);
     while (peek(s) != '}') {
         if (*s->p != '"') {
             malformed(s);
