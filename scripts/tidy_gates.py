@@ -366,7 +366,8 @@ def gate_cppcheck(tree):
 
 
 def gate_clang_tidy(tree):
-    files = [p for p in tree.c_files() if p.endswith(".c")]
+    # Load generators for other stores are built where those stores are, by tests/bench/peers/run: their headers are not here.
+    files = [p for p in tree.c_files() if p.endswith(".c") and not p.startswith("tests/bench/peers/")]
     flags = subprocess.run("pkg-config --cflags libmicrohttpd libcurl yajl sqlite3 lua5.4", shell=True,
                            capture_output=True, text=True, check=False).stdout.split()
 
