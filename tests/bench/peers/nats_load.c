@@ -205,6 +205,10 @@ static void run_many(const struct load *load)
     }
     double took = now_s() - begun;
     size_t each = strcmp(load->workload, "batch") == 0 ? BATCH : 1;
+    if (sum.done == 0) {
+        fprintf(stderr, "nats_load: nothing was done in %g s\n", load->seconds);
+        exit(1);
+    }
     qsort(sum.times, sum.done, sizeof *sum.times, by_value);
     printf("{\"per_s\": %.1f, \"p99_us\": %.1f}\n", (double)(sum.done * each) / took,
            sum.times[sum.done * 99 / 100] * 1e6);
@@ -228,14 +232,19 @@ static void run_one(const struct load *load)
     disconnect(&c);
 }
 
+static int number(const char *text)
+{
+    return (int)strtol(text, NULL, 10);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 7) {
         fprintf(stderr, "usage: nats_load URL WORKLOAD CONNECTIONS SECONDS STREAMS EVENTS\n");
         return 2;
     }
-    struct load load = {argv[1],       argv[2],       strtod(argv[4], NULL),
-                        atoi(argv[3]), atoi(argv[5]), atoi(argv[6])};
+    struct load load = {argv[1],         argv[2],         strtod(argv[4], NULL),
+                        number(argv[3]), number(argv[5]), number(argv[6])};
     memset(data, 'x', sizeof data);
     bool alone = strcmp(load.workload, "create") == 0 || strcmp(load.workload, "fill") == 0 ||
                  strcmp(load.workload, "replay") == 0;
