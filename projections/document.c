@@ -217,8 +217,11 @@ static err_t document_apply(struct model *m, const struct event *e, struct err_t
     if (err == ERR_OK) {
         err = script_lua_begin(d->script, e, &keys, &n, et);
     }
+    /* One that comes late changes the document now: its position never goes back. */
+    uint64_t checkpoint = model_checkpoint(m);
+    uint64_t position = e->position > checkpoint ? e->position : checkpoint;
     for (size_t i = 0; err == ERR_OK && i < n; i++) {
-        err = fold(d, keys[i], e->position, et);
+        err = fold(d, keys[i], position, et);
     }
     return err;
 }

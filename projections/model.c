@@ -342,6 +342,12 @@ err_t model_apply(struct model *m, const struct event *e, struct err_text *et)
     return m->kind->apply(m, e, et);
 }
 
+err_t model_apply_late(struct model *m, const struct event *e, struct err_text *et)
+{
+    CHECK(m->in_batch && e->position <= m->checkpoint);
+    return m->kind->apply(m, e, et);
+}
+
 static err_t put_number(struct model *m, struct bytes name, uint64_t value, struct err_text *et)
 {
     sql_bind_text(m->put_fact, 1, name);
@@ -394,6 +400,36 @@ err_t model_put_error(struct model *m, const struct model_error *error, struct e
     sql_bind_integer(m->put_error, 6, error->skipped);
     sql_bind_text(m->put_error, 7, error->text);
     return sql_finish(m->put_error, et);
+}
+
+err_t model_drop_error(struct model *m, uint64_t position, struct err_text *et)
+{
+    CHECK(m->in_batch);
+    struct sql_statement *st;
+    err_t err = sql_prepare_ours(
+        m->sql, "DELETE FROM _daybook_errors WHERE position = ? RETURNING position", &st, et);
+    if (err == ERR_OK) {
+        sql_bind_integer(st, 1, position);
+        err = sql_step(st, et);
+        sql_finalize(st);
+    }
+    return err == ERR_END ? ERR_NOT_FOUND : err;
+}
+
+err_t model_note_attempt(struct model *m, uint64_t position, struct bytes text, struct err_text *et)
+{
+    struct sql_statement *st;
+    err_t err = sql_prepare_ours(
+        m->sql,
+        "UPDATE _daybook_errors SET attempts = attempts + 1, error = ? WHERE position = ?", &st,
+        et);
+    if (err == ERR_OK) {
+        sql_bind_text(st, 1, text);
+        sql_bind_integer(st, 2, position);
+        err = sql_finish(st, et);
+        sql_finalize(st);
+    }
+    return err;
 }
 
 err_t model_set_fact(struct model *m, enum model_fact fact, struct bytes value, struct err_text *et)

@@ -69,6 +69,9 @@ void model_set_cancel(struct model *m, bool (*cancelled)(void *ctx), void *ctx);
 MUST_CHECK err_t model_begin(struct model *m, struct err_text *et);
 /* See model_kind.apply. */
 MUST_CHECK err_t model_apply(struct model *m, const struct event *e, struct err_text *et);
+/* The same with an event from before the checkpoint, which was left out then: what came since stays
+ * as it is, and so does the checkpoint. */
+MUST_CHECK err_t model_apply_late(struct model *m, const struct event *e, struct err_text *et);
 /* Commits what was applied together with `checkpoint`. On an error the batch is aborted. */
 MUST_CHECK err_t model_commit(struct model *m, uint64_t checkpoint, struct err_text *et);
 void model_abort(struct model *m);
@@ -85,6 +88,12 @@ struct model_error {
 /* Within a batch: writes it down. */
 MUST_CHECK err_t model_put_error(struct model *m, const struct model_error *error,
                                  struct err_text *et);
+
+/* Within a batch: takes an entry out again. ERR_NOT_FOUND: there is none of this event. */
+MUST_CHECK err_t model_drop_error(struct model *m, uint64_t position, struct err_text *et);
+/* A transaction of its own: one more attempt at an entry has failed, so. */
+MUST_CHECK err_t model_note_attempt(struct model *m, uint64_t position, struct bytes text,
+                                    struct err_text *et);
 
 /* Whether it has served, whether it stands at an event: small durable facts. Each is a transaction
  * of its own. An empty value is the same as none. */

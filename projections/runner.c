@@ -393,6 +393,63 @@ err_t runner_skip(struct runner *r, struct store_view *v, struct err_text *et)
     return err == ERR_OK || is_hidden(err) ? runner_resume(r, et) : err;
 }
 
+/* Within a batch. */
+static err_t take_late(struct runner *r, struct store_view *v, uint64_t position,
+                       struct err_text *et)
+{
+    struct event e;
+    err_t err = model_drop_error(r->model, position, et);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = get_event(v, position, &e);
+    if (err != ERR_OK) {
+        return is_hidden(err) ? ERR_GONE : err;
+    }
+    err = model_apply_late(r->model, &e, et);
+    if (is_handlers_fault(err)) {
+        err_prepend(et, "event %" PRIu64 " (%.*s)", position, BYTES_ARGS(e.type));
+    }
+    return err;
+}
+
+err_t runner_retry_error(struct runner *r, struct store_view *v, uint64_t position,
+                         struct err_text *et)
+{
+    err_t err = model_begin(r->model, et);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = take_late(r, v, position, et);
+    if (err == ERR_OK) {
+        err = model_commit(r->model, model_checkpoint(r->model), et);
+        r->events += err == ERR_OK;
+    } else {
+        model_abort(r->model);
+    }
+    if (is_handlers_fault(err)) {
+        struct err_text ignored = {0};
+        err_t noted =
+            model_note_attempt(r->model, position, bytes_of_string(et->text), &ignored);
+        err = noted == ERR_OK ? err : noted;
+    }
+    return err;
+}
+
+err_t runner_discard_error(struct runner *r, uint64_t position, struct err_text *et)
+{
+    err_t err = model_begin(r->model, et);
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = model_drop_error(r->model, position, et);
+    if (err == ERR_OK) {
+        return model_commit(r->model, model_checkpoint(r->model), et);
+    }
+    model_abort(r->model);
+    return err;
+}
+
 void runner_fail(struct runner *r, const char *text)
 {
     r->fault = (struct err_text){0};

@@ -50,6 +50,13 @@ MUST_CHECK err_t runner_pause(struct runner *r);
 MUST_CHECK err_t runner_resume(struct runner *r, struct err_text *et);
 /* A faulted one leaves the event out, which is kept among the errors, and goes on. */
 MUST_CHECK err_t runner_skip(struct runner *r, struct store_view *v, struct err_text *et);
+/* In any state: an event that was left out, taken after all, or its entry thrown away. It is taken
+ * now, after those that came since, in one transaction with taking it off the list. ERR_NOT_FOUND:
+ * it is not on the list. ERR_GONE: it is, but no longer in the log. ERR_INVALID, ERR_LIMIT,
+ * ERR_CLOSED: its handler failed again; `et` and the list say how. */
+MUST_CHECK err_t runner_retry_error(struct runner *r, struct store_view *v, uint64_t position,
+                                    struct err_text *et);
+MUST_CHECK err_t runner_discard_error(struct runner *r, uint64_t position, struct err_text *et);
 /* For errors of a step that do not pass; not durable, the next start tries again. */
 void runner_fail(struct runner *r, const char *text);
 

@@ -125,5 +125,11 @@ void workers_give_reader(struct workers *w, struct projection *p, struct reader 
  * faulted (or, to skip, not at an event). */
 MUST_CHECK err_t workers_retry(struct workers *w, struct projection *p, struct err_text *et);
 MUST_CHECK err_t workers_skip(struct workers *w, struct projection *p, struct err_text *et);
+/* About an event that the version that serves has left out: as runner_retry_error and
+ * runner_discard_error. ERR_BUSY: none serves. */
+MUST_CHECK err_t workers_retry_error(struct workers *w, struct projection *p, uint64_t position,
+                                     struct err_text *et);
+MUST_CHECK err_t workers_discard_error(struct workers *w, struct projection *p, uint64_t position,
+                                       struct err_text *et);
 
 #endif

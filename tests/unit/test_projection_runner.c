@@ -192,6 +192,89 @@ static void test_stop_resume_skip(void **state)
     assert_non_null(strstr(test_errors(&f->models), "\n20|s|A|1700000000000000|1|1|event 20"));
 }
 
+/* A child whose parent has not come yet fails; SQL that only works once it has. */
+static const char FAMILY[] = "CREATE TABLE parents (id TEXT PRIMARY KEY);\n"
+                             "CREATE TABLE children (p INTEGER PRIMARY KEY, parent TEXT NOT NULL);\n"
+                             "-- @on Parent\n"
+                             "INSERT INTO parents VALUES (:entity);\n"
+                             "-- @on Child\n"
+                             "INSERT INTO children VALUES (:position,"
+                             " (SELECT id FROM parents WHERE id = :entity));\n";
+
+static err_t retry_error(struct runner *r, struct store *store, uint64_t position,
+                         struct err_text *et)
+{
+    struct store_view *v;
+    assert_int_equal(store_view_open(store, &v), ERR_OK);
+    err_t err = runner_retry_error(r, v, position, et);
+    store_view_close(v);
+    return err;
+}
+
+/* An event that was set aside is taken later, once, and is off the list; one that fails again stays
+ * there, with one more attempt and the newest reason; one that is discarded is off the list. */
+static void test_retry_discard(void **state)
+{
+    struct fixture *f = *state;
+    static const struct runner_policy policy = {.set_aside = true, .attempts = 1};
+    struct err_text et = {0};
+    test_put(f->store, "f-1", "Child", "{}");
+    test_put(f->store, "f-2", "Child", "{}");
+    test_put(f->store, "f-3", "Child", "{}");
+    test_put(f->store, "f-1", "Parent", "{}");
+    struct runner *r = test_runner(&f->models, &model_table, FAMILY, &policy);
+    test_run(r, f->store);
+    int64_t time_us = status_of(r).time_us;
+    assert_int_equal(retry_error(r, f->store, 2, &et), ERR_INVALID);
+    assert_non_null(strstr(et.text, "event 2 (Child): line 6: NOT NULL"));
+    assert_int_equal(retry_error(r, f->store, 1, &et), ERR_OK);
+    assert_int_equal(retry_error(r, f->store, 1, &et), ERR_NOT_FOUND);
+    assert_int_equal(retry_error(r, f->store, 4, &et), ERR_NOT_FOUND);
+    assert_int_equal(runner_discard_error(r, 3, &et), ERR_OK);
+    assert_int_equal(runner_discard_error(r, 3, &et), ERR_NOT_FOUND);
+    assert_int_equal(status_of(r).position, 4);
+    assert_int_equal(status_of(r).time_us, time_us);
+    /* It goes on as if nothing had been. */
+    test_put(f->store, "f-1", "Child", "{}");
+    test_run(r, f->store);
+    runner_free(r);
+    assert_string_equal(test_query(&f->models, "SELECT p, parent FROM children ORDER BY p"),
+                        "1|1\n5|1\n");
+    assert_string_equal(test_errors(&f->models),
+                        "2|f-2|Child|1700000000000000|2|0|event 2 (Child): line 6: NOT NULL "
+                        "constraint failed: children.parent\n");
+    r = test_runner(&f->models, &model_table, FAMILY, &policy);
+    assert_int_equal(retry_error(r, f->store, 2, &et), ERR_INVALID);
+    runner_free(r);
+}
+
+/* What a document's handler fails on, and what only shows when it is written: neither changes the
+ * document nor the list. */
+static void test_retry_documents(void **state)
+{
+    struct fixture *f = *state;
+    static const char script[] =
+        "return { on = { Set = function(s, e) if e.data.bad and not s.open then error('shut') end"
+        " s.n = (s.n or 0) + 1 s.v = e.data.nan and 0/0 or s.n return s end,"
+        " Open = function(s) s.open = true return s end } }";
+    static const struct runner_policy policy = {.set_aside = true, .attempts = 1};
+    struct err_text et = {0};
+    test_put(f->store, "s", "Set", "{}");
+    test_put(f->store, "s", "Set", "{\"bad\":true}");
+    test_put(f->store, "s", "Set", "{\"nan\":true}");
+    test_put(f->store, "s", "Open", "{}");
+    struct runner *r = test_runner(&f->models, &model_document, script, &policy);
+    test_run(r, f->store);
+    assert_int_equal(retry_error(r, f->store, 3, &et), ERR_INVALID);
+    assert_string_equal(test_query(&f->models, "SELECT document ->> 'n', position FROM documents"),
+                        "1|4\n");
+    assert_int_equal(retry_error(r, f->store, 2, &et), ERR_OK);
+    assert_string_equal(test_query(&f->models, "SELECT document ->> 'n', position FROM documents"),
+                        "2|4\n");
+    runner_free(r);
+    assert_non_null(strstr(test_errors(&f->models), "3|s|Set|1700000000000000|2|0|"));
+}
+
 static bool every_tenth(void *ctx)
 {
     size_t *n = ctx;
@@ -341,6 +424,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_served, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_set_aside, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stop_resume_skip, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_retry_discard, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_retry_documents, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_step_enough, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_counts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_crash_table, set_up, tear_down),
