@@ -7,6 +7,7 @@
 #include "server/json.h"
 #include "server/query.h"
 #include "server/router.h"
+#include "server/snapshot_writer.h"
 
 #define ANSWER_BYTES_MAX 4096
 
@@ -113,6 +114,9 @@ bool life_keep(struct draft *d, struct arena *arena, struct life_request *life)
 bool life_answer(struct http_request *rq, struct app *app, const struct command *c,
                  enum encoding encoding, const struct life_request *life)
 {
+    if (command_verdict(c) == VERDICT_COMMITTED && command_kind(c) != COMMAND_SET_METADATA) {
+        snapshot_writer_kick(app->snapshot_writer);
+    }
     switch (command_verdict(c)) {
     case VERDICT_COMMITTED:
     case VERDICT_DUPLICATE:

@@ -9,6 +9,7 @@
  * from the place where the last one ended. Where everything fits in the first chunk, as reads of a
  * stream mostly do, the answer is an ordinary body. */
 #include "server/api_follow.h"
+#include "server/api_snapshot.h"
 #include "server/page.h"
 #include "server/query.h"
 #include "server/router.h"
@@ -41,6 +42,8 @@ struct reader {
     uint64_t snapshot;        /* nothing behind this position is sent */
     uint64_t damaged;         /* position of the damaged record after ERR_CORRUPT */
     bool ended;
+    bool from_snapshot;         /* it began after the snapshot … */
+    uint64_t began;             /* … at this revision */
     struct page page;           /* writes to `out` */
     struct buf out;             /* the chunk */
     size_t sent;                /* bytes of it */
@@ -91,6 +94,12 @@ static unsigned offered_for(const struct read_options *o)
     return o->follow ? streams : streams | PAGE_OFFERED;
 }
 
+/* A browser that connects again says itself where it is, and that wins (api_follow.c). */
+static bool resumes(struct http_request *rq, const struct reader *r)
+{
+    return r->encoding == ENCODING_SSE && http_header(rq, "Last-Event-ID").n > 0;
+}
+
 static void handle_read(struct http_request *rq, struct app *app, bool of_stream)
 {
     struct read_options o;
@@ -102,6 +111,10 @@ static void handle_read(struct http_request *rq, struct app *app, bool of_stream
     }
     o.follow = o.follow || r.encoding == ENCODING_SSE;
     if (!check_options(rq, &r, &o) || !check_live(rq, &r, &o)) {
+        return;
+    }
+    if (o.after.snapshot && !resumes(rq, &r) &&
+        !api_snapshot_revision(rq, app, stream, &o.after.value)) {
         return;
     }
     set_query(&r, &o, stream);
@@ -131,7 +144,7 @@ static bool read_options(struct http_request *rq, bool of_stream, struct read_op
     o->since = o->until = (struct query_time){0};
     o->types.n = o->categories.n = o->prefixes.n = o->tags.n = 0;
     const struct query_parameter parameters[] = {
-        {"after", QUERY_NUMBER_OR_END, &o->after},
+        {"after", of_stream ? QUERY_PLACE : QUERY_NUMBER_OR_END, &o->after},
         {"before", QUERY_NUMBER, &o->before},
         {"direction", QUERY_DIRECTION, &o->backward},
         {"limit", QUERY_POSITIVE, &o->limit},
@@ -222,6 +235,8 @@ static void set_query(struct reader *r, const struct read_options *o, struct byt
                    .until_us = time_bound(&o->until, 1),
                    .system = o->system || event_name_is_system(stream)},
     };
+    r->from_snapshot = o->after.snapshot;
+    r->began = o->after.value;
     size_t unlimited = page_is(r->encoding) ? r->app->limits.page_events_default : SIZE_MAX;
     r->left = o->limit.given ? o->limit.value : unlimited;
 }
@@ -327,7 +342,8 @@ static err_t put_record(struct reader *r, const struct store_record *record)
 static void answer(struct http_request *rq, struct reader *r, uint64_t head)
 {
     if (page_is(r->encoding)) {
-        const struct page_end end = {r->query.backward, r->query.from, r->ended, head};
+        const struct page_end end = {r->query.backward, r->query.from, r->ended, head,
+                                     r->from_snapshot,  r->began};
         page_finish(&r->page, rq, &end);
     }
     err_t err = buf_status(&r->out);

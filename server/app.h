@@ -12,7 +12,8 @@
 #include "storage/store.h"
 
 struct app_limits {
-    size_t event_bytes_max; /* data plus metadata of one event */
+    size_t event_bytes_max;    /* data plus metadata of one event */
+    size_t snapshot_bytes_max; /* data of one */
     size_t body_bytes_max;
     size_t header_bytes_max;
     size_t append_events_max; /* events in one request */
@@ -28,6 +29,10 @@ struct app {
     struct writer *writer;
     struct workers *workers; /* keep the projections */
     struct jobs *jobs;       /* read and define them */
+    struct state_env *state; /* small durable state that is not in the log; one for all who have
+                                some */
+    struct snapshots *snapshots;
+    struct snapshot_writer *snapshot_writer;
     struct live *live;
     struct http *http;
     struct feed feed; /* the writer publishes, the live thread listens */

@@ -45,7 +45,11 @@ void etag_reply_not_modified(struct http_request *rq, uint64_t position)
 bool etag_list_has(struct bytes list, uint64_t number)
 {
     char room[NUMBER_BYTES];
-    struct bytes wanted = format(number, room);
+    return etag_list_has_text(list, format(number, room));
+}
+
+bool etag_list_has_text(struct bytes list, struct bytes wanted)
+{
     if (bytes_equal(list, BYTES_LITERAL("*"))) {
         return true;
     }

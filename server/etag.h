@@ -13,5 +13,7 @@ void etag_reply_not_modified(struct http_request *rq, uint64_t position);
 
 /* Whether a list of entity tags (RFC 9110 section 13.1.2, weak comparison) has the number. */
 bool etag_list_has(struct bytes list, uint64_t number);
+/* The same for a tag of any text, which has its quotes. */
+bool etag_list_has_text(struct bytes list, struct bytes wanted);
 
 #endif

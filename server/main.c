@@ -8,6 +8,7 @@
 #include "server/maintenance.h"
 #include "server/reply.h"
 #include "server/router.h"
+#include "server/snapshot_writer.h"
 #include "server/workers.h"
 
 #include <errno.h>
@@ -26,6 +27,7 @@
 #define DESCRIPTORS_MORE    256 /* besides the connections: journal, LMDB, epoll, log */
 #define PAGE_EVENTS         1000
 #define PROJECTION_JOBS_MAX 1024 /* reads and definitions that wait or run */
+#define SNAPSHOT_JOBS_MAX   4096
 
 static err_t serve(const struct config *c, struct err_text *et);
 static void stop(struct app *app);
@@ -268,6 +270,32 @@ static err_t start_projections(const struct config *c, struct app *app, struct e
                : err_set(et, err, "cannot start projections: %s", err_describe(err));
 }
 
+/* DATA/state, and who has something in it. */
+static err_t start_state(const struct config *c, struct app *app, struct err_text *et)
+{
+    char dir[CONFIG_TEXT_MAX + 8];
+    snprintf(dir, sizeof dir, "%s/state", c->data);
+    err_t err = state_env_open(dir, 0, &app->state, et);
+    if (err == ERR_OK) {
+        err = snapshots_open(app->state, c->snapshots_bytes_max, &app->snapshots, et);
+    }
+    if (err != ERR_OK) {
+        return et->text[0] != '\0' ? err
+                                   : err_set(et, err, "cannot open %s: %s", dir, err_describe(err));
+    }
+    const struct snapshot_writer_options options = {
+        .store = app->store,
+        .snapshots = app->snapshots,
+        .dir = c->data,
+        .disk_free_min_bytes = c->disk_free_min_bytes,
+        .queue_max = SNAPSHOT_JOBS_MAX,
+    };
+    err = snapshot_writer_start(&options, &app->snapshot_writer);
+    return err == ERR_OK
+               ? err
+               : err_set(et, err, "cannot start the thread of snapshots: %s", err_describe(err));
+}
+
 static err_t start(const struct config *c, struct app *app, struct err_text *et)
 {
     err_t err = start_store(c, app, et);
@@ -297,7 +325,10 @@ static err_t start(const struct config *c, struct app *app, struct err_text *et)
     if (err != ERR_OK) {
         return err_set(et, err, "cannot start the live thread: %s", err_describe(err));
     }
-    err = start_projections(c, app, et);
+    err = start_state(c, app, et);
+    if (err == ERR_OK) {
+        err = start_projections(c, app, et);
+    }
     return err == ERR_OK ? start_http(c, app, et) : err;
 }
 
@@ -329,6 +360,7 @@ static err_t serve(const struct config *c, struct err_text *et)
     raise_descriptor_limit(c->connections_max);
     app.limits = (struct app_limits){
         .event_bytes_max = c->event_bytes_max,
+        .snapshot_bytes_max = c->snapshot_bytes_max,
         .body_bytes_max = c->body_bytes_max,
         .header_bytes_max = c->header_bytes_max,
         .append_events_max = c->append_events_max,
@@ -370,11 +402,15 @@ static void stop(struct app *app)
          ms++) {
         usleep(1000);
     }
+    snapshot_writer_stop(app->snapshot_writer);
     jobs_stop(app->jobs);
     workers_stop(app->workers);
     writer_stop(app->writer);
     http_stop(app->http);
     writer_free(app->writer);
+    snapshot_writer_free(app->snapshot_writer);
+    snapshots_close(app->snapshots);
+    state_env_close(app->state);
     jobs_free(app->jobs);
     workers_free(app->workers);
     live_free(app->live);

@@ -3,6 +3,7 @@
  * below. */
 #include "daybook/v1/commands.pb-c.h"
 #include "daybook/v1/problems.pb-c.h"
+#include "daybook/v1/snapshots.pb-c.h"
 #include "daybook/v1/status.pb-c.h"
 #include "daybook/v1/streams.pb-c.h"
 #include "server/app.h"
@@ -48,7 +49,10 @@ static const struct parameter parameters[] = {
     {"key", IN_PATH, "{\"type\":\"string\",\"minLength\":1}",
      "Key of a document, percent-encoded: where the script has no `key`, the stream."},
     {"after", IN_EVENTS, "{\"type\":[\"integer\",\"string\"],\"default\":0}",
-     "Forward: only events after this revision or position; `end`: only what comes from now on."},
+     "Forward: only events after this revision or position; `end`: only what comes from now on; of "
+     "a "
+     "stream `snapshot`: after its snapshot, whose revision (0: there is none) is in "
+     "Daybook-After."},
     {"before", IN_EVENTS, "{\"type\":\"integer\",\"minimum\":1}",
      "Backward: only events before this revision or position; without it from the newest."},
     {"direction", IN_EVENTS, "{\"enum\":[\"forward\",\"backward\"],\"default\":\"forward\"}",
@@ -179,6 +183,7 @@ static const struct {
     {"SetMetadata", ",\"additionalProperties\":false"},
     {"DeleteStream", ",\"additionalProperties\":false"},
     {"Redact", ",\"additionalProperties\":false"},
+    {"PutSnapshot", ",\"required\":[\"revision\"],\"additionalProperties\":false"},
     {"Command", ",\"minProperties\":1,\"maxProperties\":1,\"additionalProperties\":false"},
 };
 
@@ -207,6 +212,9 @@ static const ProtobufCMessageDescriptor *const messages[] = {
     &daybook__v1__stream_list__descriptor,
     &daybook__v1__name_count__descriptor,
     &daybook__v1__name_count_list__descriptor,
+    &daybook__v1__put_snapshot__descriptor,
+    &daybook__v1__snapshot__descriptor,
+    &daybook__v1__snapshot_result__descriptor,
     &daybook__v1__violation__descriptor,
     &daybook__v1__problem__descriptor,
     &daybook__v1__status__descriptor,
@@ -416,11 +424,12 @@ static void put_response(struct buf *b, const char *status, const char *descript
     buf_put_format(b, "\"%s\":{\"description\":", status);
     put_text(b, description);
     buf_put_string(b, ",\"headers\":{\"Daybook-Position\":{\"$ref\":\"#/components/headers/"
-                      "Daybook-Position\"}},\"content\":");
+                      "Daybook-Position\"}}");
     if (message[0] != '\0') {
+        buf_put_string(b, ",\"content\":");
         put_content(b, message);
-    } else {
-        buf_put_string(b, "{\"application/json\":{\"schema\":{\"type\":\"object\"}}}");
+    } else if (strcmp(status, "204") != 0) {
+        buf_put_string(b, ",\"content\":{\"application/json\":{\"schema\":{\"type\":\"object\"}}}");
     }
     buf_put_byte(b, '}');
 }
@@ -428,12 +437,17 @@ static void put_response(struct buf *b, const char *status, const char *descript
 static void put_responses(struct buf *b, const struct route *route)
 {
     bool makes = route->request[0] != '\0' && strncmp(route->response, "Append", 6) == 0;
-    if (makes) {
+    bool keeps = strcmp(route->response, "SnapshotResult") == 0;
+    if (keeps || makes) {
         put_response(b, "201", "Done: on disk and visible to every read", route->response);
         buf_put_byte(b, ',');
-        put_response(b, "200", "Done before: the same events were sent again", route->response);
+        put_response(b, "200",
+                     keeps ? "Done, in place of the one before"
+                           : "Done before: the same events were sent again",
+                     route->response);
     } else {
-        put_response(b, "200", "The answer", route->response);
+        bool empty = route->handle == api_snapshot_delete;
+        put_response(b, empty ? "204" : "200", empty ? "Done" : "The answer", route->response);
     }
     buf_put_string(b, ",\"default\":{\"$ref\":\"#/components/responses/Problem\"}");
 }

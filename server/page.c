@@ -52,6 +52,10 @@ void page_finish(struct page *p, struct http_request *rq, const struct page_end 
         buf_put_u64(p->out, end->next);
         buf_put_string(p->out, end->end ? ",\"end\":true,\"head\":" : ",\"end\":false,\"head\":");
         buf_put_u64(p->out, end->head);
+        if (end->from_snapshot) {
+            buf_put_string(p->out, ",\"after\":");
+            buf_put_u64(p->out, end->after);
+        }
         buf_put_byte(p->out, '}');
         return;
     }

@@ -29,6 +29,8 @@ struct page_end {
     uint64_t next; /* the `after` or `before` of the next page */
     bool end;      /* there is nothing more now */
     uint64_t head;
+    bool from_snapshot; /* the page begins after the snapshot, at revision `after` */
+    uint64_t after;
 };
 
 void page_begin(struct page *p);

@@ -64,6 +64,7 @@ bool query_parse(enum query_kind kind, struct bytes value, void *ret, char detai
     case QUERY_NUMBER:
     case QUERY_POSITIVE:
     case QUERY_NUMBER_OR_END:
+    case QUERY_PLACE:
         return parse_number(kind, value, ret, detail);
     case QUERY_FLAG:
         return parse_choice(value, "false", "true", ret, detail);
@@ -104,13 +105,18 @@ static bool parse_number(enum query_kind kind, struct bytes value, struct query_
                          char detail[QUERY_DETAIL_MAX])
 {
     *ret = (struct query_number){.given = true};
-    if (kind == QUERY_NUMBER_OR_END && bytes_equal(value, BYTES_LITERAL("end"))) {
-        ret->end = true;
+    bool may_be_end = kind == QUERY_NUMBER_OR_END || kind == QUERY_PLACE;
+    ret->end = may_be_end && bytes_equal(value, BYTES_LITERAL("end"));
+    ret->snapshot = kind == QUERY_PLACE && bytes_equal(value, BYTES_LITERAL("snapshot"));
+    if (ret->end || ret->snapshot) {
         return true;
     }
     if (!query_parse_number(value, &ret->value) || (kind == QUERY_POSITIVE && ret->value == 0)) {
         snprintf(detail, QUERY_DETAIL_MAX, "must be an integer from %d, in digits%s",
-                 kind == QUERY_POSITIVE ? 1 : 0, kind == QUERY_NUMBER_OR_END ? ", or \"end\"" : "");
+                 kind == QUERY_POSITIVE ? 1 : 0,
+                 kind == QUERY_PLACE ? ", \"end\" or \"snapshot\""
+                 : may_be_end        ? ", or \"end\""
+                                     : "");
         return false;
     }
     return true;

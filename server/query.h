@@ -14,6 +14,7 @@ enum query_kind {
     QUERY_NUMBER,        /* from 0: struct query_number */
     QUERY_POSITIVE,      /* from 1: struct query_number */
     QUERY_NUMBER_OR_END, /* a number or "end": struct query_number */
+    QUERY_PLACE,         /* a number, "end" or "snapshot": struct query_number */
     QUERY_FLAG,          /* "true" or "false": bool */
     QUERY_DIRECTION,     /* "forward" or "backward": bool, true is backward */
     QUERY_NAME,          /* struct bytes */
@@ -25,7 +26,8 @@ enum query_kind {
 
 struct query_number {
     bool given;
-    bool end; /* "end"; value is 0 */
+    bool end;      /* "end"; value is 0 */
+    bool snapshot; /* "snapshot"; value is 0 */
     uint64_t value;
 };
 

@@ -274,6 +274,10 @@ static void put_problem_json(struct buf *b, const struct problem_row *row,
     put_member(b, "hint", extra->hint != NULL ? extra->hint : row->hint);
     put_member(b, "field", extra->field);
     put_violations_json(b, extra);
+    if (extra->stored_revision > 0) {
+        buf_put_string(b, ",\"stored_revision\":");
+        buf_put_u64(b, extra->stored_revision);
+    }
     buf_put_byte(b, '}');
 }
 
@@ -353,6 +357,7 @@ static err_t put_problem_protobuf(struct http_request *rq, struct buf *b,
     p.violations = make_violations(http_arena(rq), extra);
     p.n_condition_violations = extra->condition_violation_count;
     p.condition_violations = make_condition_violations(http_arena(rq), extra);
+    p.stored_revision = extra->stored_revision;
     if (p.violations == NULL || p.condition_violations == NULL) {
         return ERR_MEMORY;
     }

@@ -150,6 +150,7 @@ struct store_stream_info {
     int64_t created_time_us;
     bool deleted, tombstoned;
     bool changed; /* something was set or deleted once, so that the head does not say it all */
+    uint64_t deleted_revision; /* the head when it was deleted last; 0: never */
     uint64_t max_count, max_age_s, truncate_before; /* 0: none */
     struct bytes custom;                            /* empty: none; borrowed from the view */
 };

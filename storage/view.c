@@ -291,6 +291,7 @@ err_t store_get_stream(struct store_view *v, struct bytes stream, struct store_s
                                       .deleted = window.deleted,
                                       .tombstoned = window.life.tombstoned,
                                       .changed = window.has_life,
+                                      .deleted_revision = window.life.deleted_head,
                                       .max_count = window.life.max_count,
                                       .max_age_s = window.life.max_age_s,
                                       .truncate_before = window.life.truncate_before,

@@ -56,7 +56,8 @@ def test_the_readmes_deletions(fresh):
 def test_the_readmes_read_models(fresh):
     """Every command of the README's "Read models" succeeds, on the demo data."""
     text = (ROOT / "README.md").read_text()
-    block = re.search(r"## Read models.*?```sh\n(.*?)```", text, re.S).group(1)
+    chapter = re.search(r"## Read models\n(.*?)\n## ", text, re.S).group(1)
+    block = "\n".join(re.findall(r"```sh\n(.*?)```", chapter, re.S))
     script = block.replace("/tmp/", fresh.home + "/").replace("http://127.0.0.1:7407", fresh.url).replace("build/daybook ", DAYBOOK + " ")
     environment = {**os.environ, "DAYBOOK_URL": fresh.url}
     demo = [DAYBOOK, "import", str(ROOT / "scripts/demo.ndjson")]
@@ -68,3 +69,5 @@ def test_the_readmes_read_models(fresh):
     assert '{"key":"order-1001","document":{"history":["OrderPlaced"' in done.stdout
     assert '{"stream":"order-1001","revision":' in done.stdout
     assert re.search(r"^ItemAdded +128$", done.stdout, re.M)
+    assert '"revision":3,"name":"Order","schema_version":1,' in done.stdout and '"data":{"state": "placed", "items": 2}}' in done.stdout
+    assert done.stdout.rstrip().endswith(',"after":3}') and ',"revision":4,' in done.stdout and ',"replaced":false}' in done.stdout
