@@ -53,8 +53,10 @@ static bool check_ready(struct job *job)
 static void answer_failed_read(struct job *job, err_t err, const struct err_text *et)
 {
     const struct app_limits *limits = &job->app->limits;
-    buf_done(&job->body);
-    buf_init(&job->body, 1);
+    if (job->answer == JOB_BODY) {
+        buf_done(&job->body);
+        buf_init(&job->body, 1);
+    }
     if (err == ERR_INVALID) {
         job_fail(job, PROBLEM_INVALID_QUERY, "sql", "%s", et->text);
     } else if (err == ERR_LIMIT) {
@@ -85,7 +87,7 @@ static err_t take_reader(struct job *job, struct reader **ret, uint64_t *ret_ver
     return err;
 }
 
-static void run_read(struct job *job)
+void api_projection_run_read(struct job *job)
 {
     struct read_request *r = job->ctx;
     struct reader *reader;
@@ -126,7 +128,7 @@ static err_t read_query(struct job *job, struct reader *reader, uint64_t *ret_po
                         struct err_text *et)
 {
     struct read_request *r = job->ctx;
-    struct json_rows rows = {.b = &job->body, .lines = job->encoding == ENCODING_NDJSON};
+    struct json_rows rows = {.b = &job->body};
     const struct query_sink sink = json_rows_sink(&rows);
     const struct model_query query = {.sql = r->query.sql,
                                       .arguments = r->query.arguments,
@@ -136,21 +138,32 @@ static err_t read_query(struct job *job, struct reader *reader, uint64_t *ret_po
                                       .cancelled = api_projection_is_over,
                                       .cancel_ctx = job};
     err_t err = reader_query(reader, &query, &sink, ret_position, et);
-    if (err == ERR_OK && !rows.lines) {
+    if (err == ERR_OK) {
         buf_put_format(rows.b, "],\"position\":%" PRIu64 "}", *ret_position);
     }
     return err;
 }
 
-static bool read_body(struct http_request *rq, struct read_request *r)
+bool api_projection_read_query(struct http_request *rq, struct bytes body, struct arena *arena,
+                               struct read_request *read)
 {
-    struct bytes body = http_body(rq);
-    if (json_query_read(body, http_arena(rq), &r->query)) {
+    struct json_query *q = &read->query;
+    if (json_query_read(body, arena, q)) {
         return true;
     }
-    reply_problem(rq, r->query.malformed ? PROBLEM_INVALID_JSON : PROBLEM_INVALID_FIELD,
-                  &(struct problem_extra){.detail = r->query.detail, .field = r->query.field});
+    reply_problem(rq, q->malformed ? PROBLEM_INVALID_JSON : PROBLEM_INVALID_FIELD,
+                  &(struct problem_extra){.detail = q->detail, .field = q->field});
     return false;
+}
+
+void api_projection_submit_job(struct job *job)
+{
+    const struct read_request *read = job->ctx;
+    if (read->min_position.given || read->wait.given) {
+        job->is_ready = is_ready;
+        job->wait_us = (int64_t)read->wait.value * 1000;
+    }
+    jobs_submit(job->app->jobs, job);
 }
 
 void api_projection_submit_read(struct http_request *rq, struct app *app,
@@ -160,12 +173,8 @@ void api_projection_submit_read(struct http_request *rq, struct app *app,
     if (job != NULL) {
         memcpy(job->ctx, read, sizeof *read);
         job->encoding = encoding;
-        job->run = run_read;
-        if (read->min_position.given || read->wait.given) {
-            job->is_ready = is_ready;
-            job->wait_us = (int64_t)read->wait.value * 1000;
-        }
-        jobs_submit(app->jobs, job);
+        job->run = api_projection_run_read;
+        api_projection_submit_job(job);
     }
 }
 
@@ -190,7 +199,10 @@ void api_projection_query(struct http_request *rq, struct app *app)
         return;
     }
     r.projection = api_projection_find(rq, app, name);
-    if (r.projection != NULL && read_body(rq, &r)) {
+    if (r.projection != NULL && encoding == ENCODING_NDJSON) {
+        api_projection_stream(rq, app, &r);
+    } else if (r.projection != NULL &&
+               api_projection_read_query(rq, http_body(rq), http_arena(rq), &r)) {
         api_projection_submit_read(rq, app, &r, encoding);
     }
 }

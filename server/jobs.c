@@ -243,7 +243,11 @@ static void *run_jobs(void *ctx)
         } else {
             job->run(job);
         }
-        http_resume(job->rq);
+        if (job->finish != NULL) {
+            job->finish(job);
+        } else {
+            http_resume(job->rq);
+        }
         pthread_mutex_lock(&j->mutex);
         j->count--;
     }
@@ -301,6 +305,9 @@ static void answer(struct http_request *rq, void *ctx)
         break;
     case JOB_ERROR:
         reply_error(rq, job->error, job->doing);
+        break;
+    case JOB_DETACH:
+        job->detach(rq, job);
         break;
     }
 }

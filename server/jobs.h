@@ -18,6 +18,7 @@ enum job_answer {
     JOB_BODY,    /* status, encoding, position, body */
     JOB_PROBLEM, /* problem, detail, field */
     JOB_ERROR,   /* error, doing */
+    JOB_DETACH,  /* `detach` is called, and detaches the request */
 };
 
 struct job {
@@ -43,6 +44,9 @@ struct job {
     char detail[JOB_DETAIL_MAX];
     const char *field, *doing;
     err_t error;
+    void (*detach)(struct http_request *rq, struct job *job);
+    /* Where `run` sets it, it is called instead of resuming the request, and takes the job. */
+    void (*finish)(struct job *job);
     /* The pool's. */
     int64_t deadline_us, look_us;
     struct job *next;

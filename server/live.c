@@ -184,6 +184,44 @@ err_t live_follow_document(struct live *l, struct http_request *rq,
     return take_over(l, rq, m);
 }
 
+static struct live_chunk *chunk_of(struct buf *take_data)
+{
+    struct live_chunk *c = calloc(1, sizeof *c);
+    if (c != NULL) {
+        c->refs = 1;
+        c->data = *take_data;
+    }
+    return c;
+}
+
+err_t live_send_rest(struct live *l, struct live_rest *take_rest)
+{
+    struct live_member *m = member_new(NULL);
+    struct live_chunk *piece = chunk_of(&take_rest->piece), *rest = chunk_of(&take_rest->rest);
+    pthread_mutex_lock(&l->mutex);
+    bool taken = m != NULL && piece != NULL && rest != NULL && !l->stopping &&
+                 buf_status(&take_rest->piece) == ERR_OK && buf_status(&take_rest->rest) == ERR_OK;
+    bool wake = false;
+    if (taken) {
+        m->rq = take_rest->rq;
+        m->left = 0;
+        m->chunk = piece;
+        m->sent = take_rest->sent;
+        m->last = rest;
+        wake = put_in(l, m);
+    }
+    pthread_mutex_unlock(&l->mutex);
+    if (wake) {
+        feed_wake(&l->sleeper);
+    }
+    if (!taken) {
+        member_free(m);
+        free(piece); /* without the bytes, which stay the caller's */
+        free(rest);
+    }
+    return taken ? ERR_OK : ERR_CLOSED;
+}
+
 /* The member becomes the live thread's, or is freed. */
 static err_t take_over(struct live *l, struct http_request *rq, struct live_member *m)
 {

@@ -56,6 +56,15 @@ struct live_document {
 /* As live_follow. */
 MUST_CHECK err_t live_follow_document(struct live *l, struct http_request *rq,
                                       const struct live_document *document);
+/* The end of an answer that another thread has begun (http_detach): `piece`, of which `sent` are
+ * out already, and `rest`. Takes the request and both, which are sent and the answer ended; on an
+ * error, ERR_MEMORY or ERR_CLOSED, it takes nothing. Any thread. */
+struct live_rest {
+    struct http_request *rq;
+    struct buf piece, rest;
+    size_t sent;
+};
+MUST_CHECK err_t live_send_rest(struct live *l, struct live_rest *take_rest);
 /* Models have moved, or other versions serve, or projections were deleted. Any thread. */
 void live_models_moved(struct live *l);
 

@@ -46,6 +46,7 @@ struct live_member {
     uint64_t checkpoint;
     uint64_t left;            /* events that may still be sent; UINT64_MAX: no limit */
     struct live_chunk *chunk; /* what is being sent */
+    struct live_chunk *last;  /* what comes after that; then it ends */
     size_t sent;              /* of it, see http_detached_send */
     bool was_told;            /* that it has caught up */
     bool beat_due;

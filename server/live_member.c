@@ -76,6 +76,7 @@ static void finish(struct live *l, struct live_member *m, bool whole, enum live_
     atomic_fetch_sub(&l->watchers, m->watch != NULL);
     deadlines_remove(&l->deadlines, &m->deadline);
     live_chunk_unref(m->chunk);
+    live_chunk_unref(m->last);
     if (m->group != NULL) {
         live_groups_leave(&l->groups, m->group);
     }
@@ -93,7 +94,10 @@ static void finish(struct live *l, struct live_member *m, bool whole, enum live_
 
 void live_member_end(struct live *l, struct live_member *m)
 {
-    bool whole = m->chunk == NULL || send_chunk(l, m) == ERR_OK;
+    bool whole = true;
+    while (whole && m->chunk != NULL) {
+        whole = send_chunk(l, m) == ERR_OK;
+    }
     finish(l, m, whole, LIVE_OVER);
 }
 
@@ -215,7 +219,7 @@ static void step_stream(struct live *l, struct live_member *m)
     err = send_chunk(l, m);
     if (err == ERR_FULL) {
         wait_for_room(l, m);
-    } else if (err != ERR_OK || m->left == 0) {
+    } else if (err != ERR_OK || (m->left == 0 && m->chunk == NULL)) {
         finish(l, m, err == ERR_OK, LIVE_OVER);
     } else if (caught_up) {
         wait_for_more(l, m);
@@ -303,7 +307,8 @@ static err_t send_chunk(struct live *l, struct live_member *m)
     }
     if (err == ERR_OK) {
         live_chunk_unref(m->chunk);
-        m->chunk = NULL;
+        m->chunk = m->last;
+        m->last = NULL;
         m->sent = 0;
     }
     return err;

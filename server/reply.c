@@ -112,7 +112,7 @@ void reply_problem_detail(struct http_request *rq, enum problem problem, const c
     reply_problem(rq, problem, &(struct problem_extra){.detail = detail, .field = field});
 }
 
-static enum problem problem_of(err_t err)
+enum problem reply_problem_of(err_t err)
 {
     switch (err) {
     case ERR_MEMORY:
@@ -148,7 +148,7 @@ static enum problem problem_of(err_t err)
 
 void reply_error(struct http_request *rq, err_t err, const char *doing)
 {
-    enum problem problem = problem_of(err);
+    enum problem problem = reply_problem_of(err);
     if (problem == PROBLEM_INTERNAL || problem == PROBLEM_DATA_DAMAGED || err == ERR_MEMORY) {
         log_line(LOG_LEVEL_ERROR, "request failed", log_text("route", http_route(rq)),
                  log_text("doing", doing), log_text("error", err_name(err)),
@@ -279,6 +279,11 @@ static void put_problem_json(struct buf *b, const struct problem_row *row,
         buf_put_u64(b, extra->stored_revision);
     }
     buf_put_byte(b, '}');
+}
+
+void reply_put_problem(struct buf *b, enum problem problem, const struct problem_extra *extra)
+{
+    put_problem_json(b, reply_problem_row(problem), extra);
 }
 
 static char *copy_text(struct arena *arena, struct bytes text)

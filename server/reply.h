@@ -46,6 +46,9 @@ struct problem_extra {
  * protobuf). Adds Retry-After to 503. */
 void reply_problem(struct http_request *rq, enum problem problem,
                    const struct problem_extra *extra);
+/* The same as one JSON object, for an answer that has begun; and which problem an error is. */
+void reply_put_problem(struct buf *b, enum problem problem, const struct problem_extra *extra);
+enum problem reply_problem_of(err_t err);
 /* printf style: detail only. */
 void reply_problem_detail(struct http_request *rq, enum problem problem, const char *field,
                           const char *format, ...) __attribute__((format(printf, 4, 5)));
