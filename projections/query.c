@@ -213,7 +213,7 @@ static err_t run(struct reader *r, enum sql_trust trust, const struct model_quer
     if (st == NULL) {
         return err_set(et, ERR_INVALID, "there is no statement");
     }
-    err = check_rest(r, trust, bytes_of(q->sql.p + used, q->sql.n - used), et);
+    err = check_rest(r, trust, bytes_after(q->sql, used), et);
     if (err == ERR_OK) {
         err = bind_arguments(st, q, et);
     }

@@ -106,7 +106,7 @@ bool cloudevent_integer_is_valid(struct bytes text, int32_t *ret)
         return false;
     }
     bool negative = text.p[0] == '-';
-    struct bytes digits = bytes_of(text.p + negative, text.n - negative);
+    struct bytes digits = bytes_after(text, negative);
     if (digits.n == 0 || digits.n > 10 || (digits.p[0] == '0' && digits.n > 1)) {
         return false;
     }
@@ -165,7 +165,7 @@ bool cloudevent_media_is_text(struct bytes datacontenttype)
         return false;
     }
     struct bytes media = without_parameters(datacontenttype);
-    struct bytes rest = bytes_of(datacontenttype.p + media.n, datacontenttype.n - media.n);
+    struct bytes rest = bytes_after(datacontenttype, media.n);
     bool is_text = media.n > 5 && strncasecmp((const char *)media.p, "text/", 5) == 0;
     return is_text && (rest.n == 0 || ends_with(rest, "charset=utf-8") ||
                        ends_with(rest, "charset=\"utf-8\""));

@@ -76,7 +76,7 @@ err_t http_detached_send(struct http_request *rq, struct bytes block, size_t *se
     int line_bytes = chunked ? snprintf(line, sizeof line, "%zx\r\n", block.n) : 0;
     size_t head = rq->head.n - rq->head_sent;
     struct iovec parts[] = {
-        part_of(rq->head.p + (head > 0 ? rq->head_sent : 0), head),
+        part_of(head > 0 ? rq->head.p + rq->head_sent : NULL, head),
         part_of(line, (size_t)line_bytes),
         part_of(block.p, block.n),
         part_of("\r\n", chunked ? 2 : 0),

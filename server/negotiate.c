@@ -235,8 +235,7 @@ static struct bytes next_item(struct bytes *rest, uint8_t separator)
         }
     }
     struct bytes item = bytes_of(rest->p, i);
-    size_t used = i + (i < rest->n);
-    *rest = bytes_of(rest->p + used, rest->n - used);
+    *rest = bytes_after(*rest, i + (i < rest->n));
     return trim(item);
 }
 

@@ -132,7 +132,7 @@ static bool parse_wait(struct bytes value, struct query_number *ret, char detail
     while (digits < value.n && value.p[digits] >= '0' && value.p[digits] <= '9') {
         digits++;
     }
-    struct bytes unit = bytes_of(value.p + digits, value.n - digits);
+    struct bytes unit = bytes_after(value, digits);
     *ret = (struct query_number){.given = true};
     for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
         uint64_t n;

@@ -156,10 +156,12 @@ static bool add_tag(struct event *e, struct bytes tag)
 
 static bool set_bytes(struct event *e, uint64_t field, struct bytes v)
 {
+    bool is_first;
     switch (field) {
-    case FIELD_STREAM:
+    case FIELD_STREAM: /* record_peek takes the first one, so there must be no other */
+        is_first = e->stream.p == NULL;
         e->stream = v;
-        return true;
+        return is_first;
     case FIELD_ID:
         e->id = v;
         return v.n == UUID_BYTES;

@@ -31,6 +31,12 @@ static inline struct bytes bytes_of_string(const char *s)
     return (struct bytes){(const uint8_t *)s, s == NULL ? 0 : strlen(s)};
 }
 
+/* What follows the first n. Also of no bytes at all: C has no NULL + 0. */
+static inline struct bytes bytes_after(struct bytes b, size_t n)
+{
+    return n == 0 ? b : bytes_of(b.p + n, b.n - n);
+}
+
 static inline bool bytes_equal(struct bytes a, struct bytes b)
 {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
