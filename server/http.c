@@ -231,6 +231,7 @@ static void loop_turn(struct http_loop *loop)
     loop->in_run = false;
     loop_end_turn(loop);
     http_conns_expire(loop);
+    http_conns_look(loop);
     http_conns_trim(loop);
     http_waits_settle(loop);
 }

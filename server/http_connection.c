@@ -11,11 +11,13 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#define LINGER_US     ((int64_t)2000000)
-#define TRIM_PEAK_MIN 512
+#define LINGER_US        ((int64_t)2000000)
+#define LOOK_INTERVAL_US ((int64_t)500000)
+#define TRIM_PEAK_MIN    512
 
 static struct conn *conn_new(struct http_loop *loop, struct MHD_Connection *mhd);
 static void conn_free(struct conn *c);
+static void look_at(struct http_loop *loop, enum conn_wait what);
 
 /* The check comes before the count (http_on_connection), so loops that accept at the same moment
  * may go over the limit by one each. */
@@ -75,6 +77,7 @@ void http_conn_wait(struct conn *c, enum conn_wait what)
         *(c->next == NULL ? &list->tail : &c->next->prev) = c->prev;
     }
     c->waiting_for = what;
+    c->looked_at = false;
     c->prev = c->next = NULL;
     if (what != WAIT_NOTHING) {
         struct conn_list *list = &waits[what];
@@ -110,6 +113,46 @@ int64_t http_conns_deadline_us(const struct http_loop *loop)
         first = head != NULL && head->deadline_us < first ? head->deadline_us : first;
     }
     return first;
+}
+
+static bool has_hung_up(int fd)
+{
+    char byte;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* libmicrohttpd does not read again after a read that did not fill its buffer, and epoll tells it
+ * of each edge once: of a peer that closes its side in the same moment as it sends, it hears
+ * nothing, and the connection would stay until its deadline. So we look ourselves at who has been
+ * waiting for a while: once a wait, for a body again and again. What libmicrohttpd has in its
+ * buffer is no concern: that would have been a request by now. */
+void http_conns_look(struct http_loop *loop)
+{
+    if (loop->now_us < loop->look_us) {
+        return;
+    }
+    loop->look_us = loop->now_us + LOOK_INTERVAL_US;
+    for (int what = 0; what < WAIT_LINGER; what++) {
+        look_at(loop, (enum conn_wait)what);
+    }
+}
+
+/* From the newest, who is behind, to those that were looked at before. */
+static void look_at(struct http_loop *loop, enum conn_wait what)
+{
+    int64_t old_us = loop->now_us - LOOK_INTERVAL_US + wait_us(&loop->http->options, what);
+    struct conn *older;
+    for (struct conn *c = loop->waits[what].tail; c != NULL && !c->looked_at; c = older) {
+        older = c->prev;
+        if (c->deadline_us > old_us) {
+            continue;
+        }
+        c->looked_at = what != WAIT_BODY;
+        if (has_hung_up(c->fd)) {
+            http_conn_wait(c, WAIT_NOTHING);
+            shutdown(c->fd, SHUT_RDWR); /* as in http_conns_expire */
+        }
+    }
 }
 
 /* After a crowd has left, its memory goes back to the system; malloc would keep it. */

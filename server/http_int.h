@@ -31,6 +31,7 @@ struct conn {
     int fd;
     enum conn_wait waiting_for;
     int64_t deadline_us;
+    bool looked_at;           /* in this wait, for a hang-up */
     struct conn *prev, *next; /* in its wait list */
     struct address *address;  /* NULL where addresses are not counted */
     char peer[ADDRESS_TEXT_BYTES];
@@ -102,8 +103,7 @@ struct http_request {
     struct http_request *next_completed; /* any thread; see http_resume */
 
     int64_t started_us;
-    const char *peer;
-    const char *route;
+    const char *peer, *route;
     void *context;
     void (*context_free)(void *ctx);
     struct http_request *next_free;
@@ -121,7 +121,7 @@ struct http_loop {
     bool started;
     int epoll_fd;
     int event_fd;
-    int64_t now_us; /* read once a turn */
+    int64_t now_us, look_us; /* read once a turn; when to look for hang-ups again */
     uint64_t turn;
     bool in_run;           /* inside MHD_run */
     bool suspended_any;    /* since end_turn was called last */
@@ -164,6 +164,7 @@ void http_on_connection(void *cls, struct MHD_Connection *mhd, void **socket_con
                         enum MHD_ConnectionNotificationCode code);
 void http_conn_wait(struct conn *c, enum conn_wait what);
 void http_conns_expire(struct http_loop *loop);
+void http_conns_look(struct http_loop *loop);
 int64_t http_conns_deadline_us(const struct http_loop *loop); /* the next one, or INT64_MAX */
 void http_conns_trim(struct http_loop *loop);
 
@@ -177,8 +178,7 @@ void http_on_completed(void *cls, struct MHD_Connection *mhd, void **request,
 void http_on_log(void *cls, const char *format, va_list args);
 void http_refuse_raw(struct http_request *rq, enum http_refusal why, const char *detail);
 void http_request_free(struct http_request *rq);
-void http_request_shrink(struct http_request *rq); /* gives back all but what is logged at its end
-                                                    */
+void http_request_shrink(struct http_request *rq); /* keeps what is logged at its end */
 void http_requests_free_kept(struct http_loop *loop);
 const char *http_framing_fault(struct http_request *rq, const char *method, const char *version);
 void http_headers_keep(struct http_request *rq);

@@ -342,3 +342,29 @@ def test_garbage_harms_nobody(server, seed):
                 continue
             response = raw.response()
             assert response is None or response.status in range(100, 500) or response.status == 505, (data, response)
+
+
+HANG_UPS = {
+    "after a request": GET + b"\r\n",
+    "in a header": GET + b"X: ",
+    "in a body": append(b"hang-up")[:-3],
+    "after a pipeline": (GET + b"\r\n") * 20,
+    "in a pipeline": (GET + b"\r\n") * 20 + GET,
+}
+
+
+@pytest.mark.parametrize("request_", HANG_UPS.values(), ids=HANG_UPS.keys())
+def test_a_peer_that_sends_and_closes_is_not_kept(fresh, request_):
+    """A peer that closes its side with its last bytes gets its answers, and its connection is gone at once, not when the idle
+    timeout (75 s) or the body's (60 s) is over."""
+    wanted = request_.count(b"\r\n\r\n") if b"POST" not in request_ else 0
+    peers = [fresh.raw() for _ in range(30)]
+    for raw in peers:
+        raw.send(request_)
+        raw.half_close()
+    for raw in peers:
+        answers = [raw.response() for _ in range(max(wanted, 1))]
+        assert wanted == 0 or {a.status for a in answers} == {200}
+        raw.closed()
+        raw.socket.close()
+    wait_for(lambda: fresh.status()["connections"] <= 1, 8, "the connections to be gone")
