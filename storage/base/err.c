@@ -1,10 +1,11 @@
 /* err: the names and texts of error codes, and bounded messages for humans. */
 #include "err.h"
 
+#include "bytes.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 static const struct {
     const char *name;
@@ -19,6 +20,7 @@ static const struct {
 static size_t format_text(char ret[ERR_TEXT_MAX], const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));
 static size_t whole_characters(const char *text, size_t n);
+static void make_text(char *text, size_t n);
 
 const char *err_name(err_t err)
 {
@@ -94,7 +96,19 @@ static size_t format_text(char ret[ERR_TEXT_MAX], const char *format, va_list ar
         n = whole_characters(ret, ERR_TEXT_MAX - 1);
     }
     ret[n] = '\0';
+    make_text(ret, n);
     return n;
+}
+
+/* A message may quote any bytes, such as a script's; people and JSON get UTF-8. */
+static void make_text(char *text, size_t n)
+{
+    if (bytes_are_utf8(bytes_of(text, n))) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        text[i] = (unsigned char)text[i] > 0x7f ? '?' : text[i];
+    }
 }
 
 /* How many of the first n bytes end on a UTF-8 character boundary: a message that is cut in the

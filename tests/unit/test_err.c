@@ -116,6 +116,19 @@ static void test_err_prepend_empty(void **state)
     assert_string_equal(et.text, "segment 3");
 }
 
+/* A message that quotes bytes which are not UTF-8 has '?' for them, and can be put into JSON. */
+static void test_err_set_not_utf8(void **state)
+{
+    (void)state;
+    struct err_text et = {0};
+    assert_int_equal(err_set(&et, ERR_INVALID, "near '%s'", "a\xff\xc3\xa9"), ERR_INVALID);
+    assert_string_equal(et.text, "near 'a\?\?\?'");
+    err_prepend(&et, "%s", "\xc3\xa9");
+    assert_string_equal(et.text, "\xc3\xa9: near 'a\?\?\?'");
+    err_prepend(&et, "%s", "\xc3");
+    assert_string_equal(et.text, "?: \xc3\xa9: near 'a\?\?\?'");
+}
+
 /* The end of the old message is cut when both do not fit, and the context is cut last. */
 static void test_err_prepend_too_long(void **state)
 {
@@ -176,6 +189,7 @@ int main(void)
         cmocka_unit_test(test_err_set_own_text),
         cmocka_unit_test(test_err_set_too_long),
         cmocka_unit_test(test_err_set_cut_at_character),
+        cmocka_unit_test(test_err_set_not_utf8),
         cmocka_unit_test(test_err_prepend_context),
         cmocka_unit_test(test_err_prepend_empty),
         cmocka_unit_test(test_err_prepend_too_long),
