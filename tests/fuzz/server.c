@@ -198,6 +198,8 @@ static void expect_alive(void)
     bool closed;
     size_t n = exchange(BYTES_LITERAL("GET /healthz HTTP/1.0\r\n\r\n"), PATIENCE_MS, &closed);
     if (!closed || !bytes_have_prefix(bytes_of(answer, n), BYTES_LITERAL("HTTP/1.1 200 "))) {
+        fprintf(stderr, "%s after %zu bytes: %.*s\n", closed ? "closed" : "quiet", n, (int)n,
+                (const char *)answer);
         give_up("it does not answer any more");
     }
 }
