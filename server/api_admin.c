@@ -7,6 +7,7 @@
 #include "daybook/v1/status.pb-c.h"
 #include "server/app.h"
 #include "server/log.h"
+#include "server/process.h"
 #include "server/query.h"
 #include "server/reply.h"
 #include "server/router.h"
@@ -90,6 +91,12 @@ static err_t fill_status(struct app *app, Daybook__V1__Status *s)
     s->queue_length_max = writer.queue_commands_max;
     s->connections = http_connections(app->http);
     s->followers = live_count(app->live);
+    s->follower_lag_events = live_lag_max(app->live, stats.position);
+    s->map_used_bytes = stats.map_used_bytes;
+    s->map_bytes = stats.map_bytes;
+    s->disk_free_bytes = stats.disk_free_bytes;
+    s->disk_full = stats.disk_full;
+    s->memory_bytes = process_private_bytes();
     return ERR_OK;
 }
 
@@ -106,6 +113,11 @@ static void put_status_json(struct buf *b, const Daybook__V1__Status *s)
         {"queue_length_max", s->queue_length_max},
         {"connections", s->connections},
         {"followers", s->followers},
+        {"follower_lag_events", s->follower_lag_events},
+        {"map_used_bytes", s->map_used_bytes},
+        {"map_bytes", s->map_bytes},
+        {"disk_free_bytes", s->disk_free_bytes},
+        {"memory_bytes", s->memory_bytes},
     };
     buf_put_format(b, "{\"version\":\"%s\",\"store_id\":\"%s\"", s->version, s->store_id);
     buf_put_format(b, ",\"position\":%llu,\"applied_position\":%llu,\"streams\":%llu",
@@ -115,7 +127,7 @@ static void put_status_json(struct buf *b, const Daybook__V1__Status *s)
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         buf_put_format(b, ",\"%s\":%llu", numbers[i].name, (unsigned long long)numbers[i].value);
     }
-    buf_put_byte(b, '}');
+    buf_put_string(b, s->disk_full ? ",\"disk_full\":true}" : ",\"disk_full\":false}");
 }
 
 static void put_message(struct buf *b, const ProtobufCMessage *message)

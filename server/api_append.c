@@ -8,6 +8,7 @@
 #include "server/json.h"
 #include "server/query.h"
 #include "server/router.h"
+#include "server/trace.h"
 #include "storage/base/check.h"
 
 #include <stdio.h>
@@ -120,7 +121,8 @@ static bool read_command(struct http_request *rq, struct app *app, enum draft_bo
     draft_init(&d, body, &app->limits, &arena);
     bool ok = read_body(rq, encoding, mode, &d) && life_complete(&d, &ar->life) &&
               complete_draft(rq, &d, &ar->header_expected) && draft_check(&d) &&
-              draft_build(&d, &ar->job.command) && life_keep(&d, http_arena(rq), &ar->life);
+              trace_keep(rq, &d, mode != CLOUDEVENTS_NONE) && draft_build(&d, &ar->job.command) &&
+              life_keep(&d, http_arena(rq), &ar->life);
     ar->many = d.many;
     ar->root = d.root;
     ar->path = d.path;

@@ -38,6 +38,8 @@ struct app {
     struct feed feed; /* the writer publishes, the live thread listens */
     struct app_limits limits;
     int64_t started_us; /* monotonic clock */
+    bool log_requests;
+    unsigned connections_max;
     _Atomic bool ready;
     _Atomic bool stopping;
 };

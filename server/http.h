@@ -112,9 +112,14 @@ struct arena *http_arena(struct http_request *rq);
  * it is over. */
 void http_set_context(struct http_request *rq, void *ctx, void (*free_ctx)(void *ctx));
 void *http_context(const struct http_request *rq);
-/* The route label for logs and metrics, a static string. */
-void http_set_route(struct http_request *rq, const char *route);
+/* The route label for logs and metrics, a static string, and a number of the application's for it
+ * (0 where it was not set). */
+void http_set_route(struct http_request *rq, const char *route, unsigned number);
 const char *http_route(const struct http_request *rq);
+unsigned http_route_number(const struct http_request *rq);
+/* Whether its answer was made at once and whole: it neither waited long nor was streamed, so that
+ * how long it took says how fast the server is. */
+bool http_is_short(const struct http_request *rq);
 
 /* ---- the reply: headers first, then exactly one of the bodies; loop's thread only ---- */
 /* The value is copied, the name is not. */

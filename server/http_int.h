@@ -83,8 +83,8 @@ struct http_request {
     bool chunked, expects_continue, is_http10;
     bool raw;     /* the reply goes to the socket, past libmicrohttpd, and the connection ends */
     bool in_call; /* application code is on the stack: the request must not be freed */
-    bool dead;    /* to be closed without another word */
-    unsigned status;
+    bool dead, waited_long; /* to be closed without another word; by http_suspend_long */
+    unsigned status, route_number;
     uint64_t response_bytes, sent_bytes; /* of the body; of a detached one: on the wire */
     uint64_t reply_turn;          /* the loop's turn in which libmicrohttpd was given the reply */
     struct header *reply_headers; /* both strings end with NUL */

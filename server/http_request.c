@@ -510,9 +510,20 @@ void *http_context(const struct http_request *rq)
     return rq->context;
 }
 
-void http_set_route(struct http_request *rq, const char *route)
+void http_set_route(struct http_request *rq, const char *route, unsigned number)
 {
     rq->route = route;
+    rq->route_number = number;
+}
+
+unsigned http_route_number(const struct http_request *rq)
+{
+    return rq->route_number;
+}
+
+bool http_is_short(const struct http_request *rq)
+{
+    return !rq->waited_long && rq->next_block == NULL;
 }
 
 const char *http_route(const struct http_request *rq)

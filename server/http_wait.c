@@ -53,6 +53,7 @@ void http_suspend_long(struct http_request *rq, void (*resumed)(struct http_requ
                        void *ctx)
 {
     http_suspend(rq, resumed, ctx);
+    rq->waited_long = true;
     if (rq->waiting == WAITING_PENDING) {
         suspend(rq);
     }

@@ -130,6 +130,20 @@ size_t live_count(struct live *l)
     return l->members;
 }
 
+/* One that waits has been held against everything that was dispatched. */
+uint64_t live_lag_max(struct live *l, uint64_t position)
+{
+    uint64_t lag_max = 0;
+    pthread_mutex_lock(&l->mutex);
+    for (const struct live_member *m = l->all; m != NULL; m = m->all_next) {
+        uint64_t at = m->of_log && m->state != MEMBER_WAITING ? m->checkpoint : position;
+        uint64_t lag = at < position ? position - at : 0;
+        lag_max = lag > lag_max ? lag : lag_max;
+    }
+    pthread_mutex_unlock(&l->mutex);
+    return lag_max;
+}
+
 static struct live_member *member_new(const struct store_query *query)
 {
     struct live_member *m = calloc(1, sizeof *m);
@@ -140,6 +154,7 @@ static struct live_member *member_new(const struct store_query *query)
     if (m != NULL) {
         m->state = MEMBER_NEW;
         m->checkpoint = query == NULL ? 0 : query->from;
+        m->of_log = query != NULL && query->stream.n == 0;
         m->left = UINT64_MAX;
     }
     return m;

@@ -32,6 +32,9 @@ void live_free(struct live *l);
 
 /* Streams and polls that the live thread has. Any thread. */
 size_t live_count(struct live *l);
+/* How many positions the slowest stream that follows the log is behind `position`. Any thread;
+ * looks at each. */
+uint64_t live_lag_max(struct live *l, uint64_t position);
 
 /* A stream of events after query->from, for ever or until `limit` (0: none) were sent. */
 struct live_stream {

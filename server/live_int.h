@@ -1,5 +1,5 @@
-/* live_int: what live.c, live_member.c and live_document.c share; the live thread's alone, but for what stands under
- * `mutex`. */
+/* live_int: what live.c, live_member.c and live_document.c share; the live thread's alone, but for
+ * what stands under `mutex`. */
 #ifndef DAYBOOK_SERVER_LIVE_INT_H
 #define DAYBOOK_SERVER_LIVE_INT_H
 
@@ -35,15 +35,17 @@ struct live_watch {
 
 /* A stream that follows, or a long poll. */
 struct live_member {
-    struct live_member *prev, *next; /* in the inbox, the ready list or its group's */
-    enum member_state state;
+    struct live_member *prev, *next;         /* in the inbox, the ready list or its group's */
+    struct live_member *all_prev, *all_next; /* under the mutex */
+    bool of_log;                             /* the checkpoint is a position */
+    _Atomic enum member_state state;         /* live_lag_max reads it, and the checkpoint */
     enum encoding encoding;
     struct http_request *rq;
     struct live_poll *poll;    /* NULL: it is a stream */
     struct follower *follower; /* until it has joined a group */
     struct live_group *group;  /* NULL: it follows a document */
     struct live_watch *watch;  /* which; NULL: it follows events */
-    uint64_t checkpoint;
+    _Atomic uint64_t checkpoint;
     uint64_t left;            /* events that may still be sent; UINT64_MAX: no limit */
     struct live_chunk *chunk; /* what is being sent */
     struct live_chunk *last;  /* what comes after that; then it ends */
@@ -64,6 +66,7 @@ struct live {
 
     pthread_mutex_t mutex;
     struct live_members inbox;
+    struct live_member *all; /* that were taken in */
     bool stopping;
 
     struct live_groups groups;

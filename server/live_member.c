@@ -37,9 +37,32 @@ static int64_t idle_us(const struct live *l)
 
 /* ---- beginning and end ---- */
 
+static void list_in_all(struct live *l, struct live_member *m)
+{
+    pthread_mutex_lock(&l->mutex);
+    m->all_prev = NULL;
+    m->all_next = l->all;
+    if (l->all != NULL) {
+        l->all->all_prev = m;
+    }
+    l->all = m;
+    pthread_mutex_unlock(&l->mutex);
+}
+
+static void unlist_in_all(struct live *l, const struct live_member *m)
+{
+    pthread_mutex_lock(&l->mutex);
+    *(m->all_prev == NULL ? &l->all : &m->all_prev->all_next) = m->all_next;
+    if (m->all_next != NULL) {
+        m->all_next->all_prev = m->all_prev;
+    }
+    pthread_mutex_unlock(&l->mutex);
+}
+
 void live_member_begin(struct live *l, struct live_member *m)
 {
     l->members++;
+    list_in_all(l, m);
     m->sent_us = m->heard_us = l->now_us;
     struct follower *follower = m->follower;
     m->follower = NULL;
@@ -74,6 +97,7 @@ static void finish(struct live *l, struct live_member *m, bool whole, enum live_
     }
     l->members--;
     atomic_fetch_sub(&l->watchers, m->watch != NULL);
+    unlist_in_all(l, m);
     deadlines_remove(&l->deadlines, &m->deadline);
     live_chunk_unref(m->chunk);
     live_chunk_unref(m->last);

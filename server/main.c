@@ -1,6 +1,7 @@
 /* main: daybookd: starts the store, the writer and the HTTP server in this order, waits for a
  * signal, and stops them in the other order. */
 #include "server/api_admin.h"
+#include "server/api_metrics.h"
 #include "server/app.h"
 #include "server/config.h"
 #include "server/jobs.h"
@@ -9,6 +10,7 @@
 #include "server/reply.h"
 #include "server/router.h"
 #include "server/snapshot_writer.h"
+#include "server/trace.h"
 #include "server/workers.h"
 
 #include <errno.h>
@@ -77,15 +79,31 @@ static int64_t clock_us(clockid_t clock)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-static void log_request(struct http_request *rq, unsigned status, uint64_t response_bytes,
-                        void *ctx)
+static void log_request(struct http_request *rq, unsigned status, uint64_t response_bytes)
 {
-    (void)ctx;
-    log_line(LOG_LEVEL_INFO, "request", log_text("method", method_name(http_method(rq))),
-             log_bytes("path", http_raw_path(rq)), log_text("route", http_route(rq)),
-             log_number("status", status), log_number("bytes", (int64_t)response_bytes),
-             log_number("us", clock_us(CLOCK_MONOTONIC) - http_started_us(rq)),
-             log_text("peer", http_peer(rq)));
+    struct bytes trace = trace_parent(rq);
+    const struct log_field fields[] = {
+        log_text("method", method_name(http_method(rq))),
+        log_bytes("path", http_raw_path(rq)),
+        log_text("route", http_route(rq)),
+        log_number("status", status),
+        log_number("bytes", (int64_t)response_bytes),
+        log_number("us", clock_us(CLOCK_MONOTONIC) - http_started_us(rq)),
+        log_text("peer", http_peer(rq)),
+        log_bytes("traceparent", trace),
+    };
+    size_t n = sizeof fields / sizeof *fields;
+    log_fields(LOG_LEVEL_INFO, "request", fields, trace.n > 0 ? n : n - 1);
+}
+
+static void request_done(struct http_request *rq, unsigned status, uint64_t response_bytes,
+                         void *ctx)
+{
+    const struct app *app = ctx;
+    api_metrics_count(rq, status);
+    if (app->log_requests) {
+        log_request(rq, status, response_bytes);
+    }
 }
 
 static void raise_descriptor_limit(uint64_t connections_max)
@@ -229,7 +247,7 @@ static err_t start_http(const struct config *c, struct app *app, struct err_text
         .idle_timeout_s = (unsigned)c->idle_timeout_s,
         .handle = handle,
         .refuse = reply_refusal,
-        .done = c->log_requests ? log_request : NULL,
+        .done = request_done,
         .end_turn = end_turn,
         .ctx = app,
     };
@@ -372,6 +390,8 @@ static err_t serve(const struct config *c, struct err_text *et)
         .query_time_ms = (unsigned)c->query_time_ms,
     };
     app.started_us = clock_us(CLOCK_MONOTONIC);
+    app.log_requests = c->log_requests != 0;
+    app.connections_max = (unsigned)c->connections_max;
     err_t err = start(c, &app, et);
     if (err == ERR_OK) {
         atomic_store(&app.ready, true);

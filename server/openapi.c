@@ -1,6 +1,6 @@
-/* openapi: the OpenAPI 3.1 document of this server, made once from the tables that the server runs
- * on: routes.def, problems.def, the descriptors of the generated protobuf code, and the parameters
- * below. */
+/* openapi: the OpenAPI 3.1 document of this server, made once from the tables that it runs on:
+ * routes.def, problems.def, descriptors of the generated protobuf code, and the parameters below.
+ */
 #include "daybook/v1/commands.pb-c.h"
 #include "daybook/v1/problems.pb-c.h"
 #include "daybook/v1/snapshots.pb-c.h"
@@ -79,6 +79,8 @@ static const struct parameter parameters[] = {
      "Include events of the system, whose stream or type starts with `$`."},
     {"Last-Event-ID", IN_HEADER, "{\"type\":\"integer\",\"minimum\":0}",
      "Of server-sent events: only those after this revision or position; wins over `after`."},
+    {"traceparent", IN_HEADER, "{\"type\":\"string\"}",
+     "W3C Trace Context: kept in the metadata of events that have none."},
     {"cloudevents", IN_EVENT, "{\"enum\":[\"binary\"]}",
      "The event as a CloudEvent in binary mode: attributes as ce- headers, data as the body. "
      "Accept chooses the other modes."},
@@ -92,8 +94,7 @@ static const struct parameter parameters[] = {
      "Include names of the system, which start with `$`."},
     {"on_error", IN_PROJECTIONS, "{\"enum\":[\"stop\",\"set_aside\"],\"default\":\"stop\"}",
      "What is done about an event that a handler fails on: stop there, faulted, or write it down "
-     "and "
-     "go on."},
+     "and go on."},
     {"attempts", IN_PROJECTIONS,
      "{\"type\":\"integer\",\"minimum\":1,\"maximum\":100,\"default\":1}",
      "How often an event is tried before that."},
@@ -261,9 +262,9 @@ static void make_document(void)
     buf_init(b, DOCUMENT_BYTES_MAX);
     buf_put_string(
         b, "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"Daybook\",\"version\":\"" DAYBOOK_VERSION
-           "\",\"summary\":\"An event-sourcing database server\",\"description\":\"Every body is a "
-           "protobuf message of "
-           "proto/daybook/v1, sent as JSON or as protobuf. Positions and revisions count from 1.\","
+           "\",\"summary\":\"An event-sourcing database server\",\"description\":\"Bodies are "
+           "messages of proto/daybook/v1, as JSON or as protobuf. Positions and revisions count "
+           "from 1.\","
            "\"license\":{\"name\":\"Apache-2.0\",\"identifier\":\"Apache-2.0\"}},"
            "\"servers\":[{\"url\":\"/\"}],\"paths\":{");
     bool any = false;
@@ -377,8 +378,10 @@ static void put_parameters(struct buf *b, const struct route *route)
         put_parameter_ref(b, bytes_of(p, n), where, &first);
         p += n + strspn(p + n, " ");
     }
-    if (where == IN_EVENTS) {
-        put_parameter_ref(b, BYTES_LITERAL("Last-Event-ID"), IN_HEADER, &first);
+    bool appends = strncmp(route->response, "Append", 6) == 0;
+    if (where == IN_EVENTS || appends) {
+        put_parameter_ref(b, bytes_of_string(appends ? "traceparent" : "Last-Event-ID"), IN_HEADER,
+                          &first);
     }
 }
 
@@ -445,6 +448,8 @@ static void put_responses(struct buf *b, const struct route *route)
                      keeps ? "Done, in place of the one before"
                            : "Done before: the same events were sent again",
                      route->response);
+    } else if (openapi_answer_of(route) != NULL) {
+        buf_put_string(b, openapi_answer_of(route));
     } else {
         bool empty = route->handle == api_snapshot_delete;
         put_response(b, empty ? "204" : "200", empty ? "Done" : "The answer", route->response);
@@ -454,16 +459,12 @@ static void put_responses(struct buf *b, const struct route *route)
 
 /* ---- components ---- */
 
-static const char *place_of(int where)
-{
-    return where == IN_PATH ? "path" : where == IN_HEADER ? "header" : "query";
-}
-
 static void put_parameter(struct buf *b, const struct parameter *p)
 {
     buf_put_format(b, "\"%s_%s\":{\"name\":\"%s\",\"in\":\"%s\",\"schema\":%s%s,\"description\":",
-                   where_names[p->where], p->name, p->name, place_of((int)p->where), p->schema,
-                   p->where == IN_PATH ? ",\"required\":true" : "");
+                   where_names[p->where], p->name, p->name,
+                   p->where == IN_PATH || p->where == IN_HEADER ? where_names[p->where] : "query",
+                   p->schema, p->where == IN_PATH ? ",\"required\":true" : "");
     put_text(b, p->description);
     buf_put_byte(b, '}');
 }

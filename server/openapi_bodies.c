@@ -24,6 +24,28 @@ static const struct {
      "\"additionalProperties\":false}}}"},
 };
 
+/* Every answer has it, these too. */
+#define POSITION_HEADER \
+    "\"headers\":{\"Daybook-Position\":{\"$ref\":\"#/components/headers/Daybook-Position\"}}"
+
+static const struct {
+    const char *path, *answer;
+} answers[] = {
+    {"/metrics",
+     "\"200\":{\"description\":\"Prometheus text format 0.0.4\"," POSITION_HEADER ",\"content\":{"
+     "\"text/plain\":{\"schema\":{\"type\":\"string\"}}}}"},
+};
+
+const char *openapi_answer_of(const struct route *route)
+{
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+        if (strcmp(answers[i].path, route->path) == 0) {
+            return answers[i].answer;
+        }
+    }
+    return NULL;
+}
+
 const char *openapi_body_of(const struct route *route)
 {
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {

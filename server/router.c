@@ -41,7 +41,7 @@ void router_handle(struct http_request *rq, struct app *app)
     enum http_method method = http_method(rq);
     const struct route *route = router_find(method, segments, n, &allowed);
     if (route != NULL) {
-        http_set_route(rq, route->path);
+        http_set_route(rq, route->path, (unsigned)(route - routes) + 1);
         route->handle(rq, app);
         return;
     }

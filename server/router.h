@@ -29,6 +29,7 @@ struct route {
 };
 
 const struct route *router_routes(size_t *ret_n);
+/* A request's http_route_number is its route's place in there, from 1. */
 
 /* The route for a path, or NULL. *ret_allowed gets a bit (1 << method) for each method that the
  * path takes: none, and there is nothing at this path. */

@@ -23,6 +23,7 @@
 
 #include "server/feed.h"
 #include "server/http.h"
+#include "server/metrics.h"
 #include "storage/base/check.h"
 
 #include <stdlib.h>
@@ -260,6 +261,7 @@ static void take_group(struct writer *w)
         w->bytes += bytes;
         w->jobs[w->n] = job;
         w->group[w->n++] = job->command;
+        w->events = events;
     }
 }
 
@@ -332,6 +334,7 @@ static err_t commit(struct writer *w)
     err_t err = store_commit(w->options.store, w->group, w->n, writer_clock_us(CLOCK_REALTIME));
     int64_t took_us = writer_clock_us(CLOCK_MONOTONIC) - before_us;
     w->commit_us += (took_us - w->commit_us) / AVERAGE_OVER;
+    w->took_us = took_us;
     return err;
 }
 
@@ -376,6 +379,9 @@ static void complete_group(struct writer *w, err_t err)
 static void count_group(struct writer *w)
 {
     bool wake = false;
+    metrics_observe(METRICS_COMMIT_US, w->took_us < 0 ? 0 : (uint64_t)w->took_us);
+    metrics_observe(METRICS_COMMIT_COMMANDS, w->n);
+    metrics_observe(METRICS_COMMIT_EVENTS, w->events);
     pthread_mutex_lock(&w->mutex);
     w->groups++;
     w->commands += w->n;

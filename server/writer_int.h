@@ -38,7 +38,9 @@ struct writer {
 
     /* Of the thread that has set `committing`: the group that is being committed. */
     int64_t commit_us; /* how long that takes, a moving average */
+    int64_t took_us;   /* the last time */
     size_t n;
+    size_t events;
     size_t bytes;
     struct command *group[WRITER_GROUP_COMMANDS_MAX];
     struct writer_job *jobs[WRITER_GROUP_COMMANDS_MAX];

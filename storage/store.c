@@ -404,13 +404,22 @@ void store_id(const struct store *s, uint8_t ret[UUID_BYTES])
 
 err_t store_get_stats(struct store *s, struct store_stats *ret)
 {
+    struct statvfs fs;
+    if (statvfs(s->options.dir, &fs) != 0) {
+        return err_from_errno(errno);
+    }
+    uint64_t map_used = kv_data_bytes(s->kv);
     *ret = (struct store_stats){
         .position = store_position(s),
         .applied_position = store_applied_position(s),
         .streams = atomic_load(&s->streams),
-        .data_bytes = kv_data_bytes(s->kv) + s->journal->methods->bytes(s->journal),
+        .data_bytes = map_used + s->journal->methods->bytes(s->journal),
         .tail_bytes = tail_bytes(&s->tail),
         .tail_bytes_max = s->options.tail_bytes_max,
+        .map_used_bytes = map_used,
+        .map_bytes = s->options.map_bytes,
+        .disk_free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize,
+        .disk_free_min_bytes = s->options.disk_free_min_bytes,
         .disk_full = atomic_load(&s->disk_full),
         .reclaim_pending = atomic_load(&s->life_position) > atomic_load(&s->reclaimed_position)};
     return ERR_OK;

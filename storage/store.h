@@ -73,6 +73,8 @@ struct store_stats {
     uint64_t position, applied_position, streams;
     uint64_t data_bytes; /* on disk: journal and LMDB */
     uint64_t tail_bytes, tail_bytes_max;
+    uint64_t map_used_bytes, map_bytes; /* of LMDB's map */
+    uint64_t disk_free_bytes, disk_free_min_bytes;
     bool disk_full;       /* writes are being refused */
     bool reclaim_pending; /* deletions, truncations or redactions are not reclaimed yet */
 };

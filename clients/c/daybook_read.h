@@ -127,7 +127,12 @@ struct daybook_status {
     uint64_t tail_bytes, tail_bytes_max;
     uint64_t queue_length, queue_length_max; /* commands that wait for the writer */
     uint64_t connections;
-    uint64_t followers; /* reads that are open for new events */
+    uint64_t followers;                 /* reads that are open for new events */
+    uint64_t follower_lag_events;       /* of the slowest that follows the log */
+    uint64_t map_used_bytes, map_bytes; /* LMDB's map, and its limit */
+    uint64_t disk_free_bytes;
+    bool disk_full;        /* writes are refused */
+    uint64_t memory_bytes; /* of the server's process, its own */
 };
 
 struct daybook_verify_report {

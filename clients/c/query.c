@@ -153,6 +153,12 @@ enum daybook_result daybook_get_status(struct daybook *db, struct daybook_status
         .queue_length_max = m->queue_length_max,
         .connections = m->connections,
         .followers = m->followers,
+        .follower_lag_events = m->follower_lag_events,
+        .map_used_bytes = m->map_used_bytes,
+        .map_bytes = m->map_bytes,
+        .disk_free_bytes = m->disk_free_bytes,
+        .disk_full = m->disk_full,
+        .memory_bytes = m->memory_bytes,
     };
     return DAYBOOK_OK;
 }

@@ -111,6 +111,12 @@ static int info_server(struct daybook *db, bool json)
         {.name = "queue_length_max", .kind = NUMBER, .number = s.queue_length_max},
         {.name = "connections", .kind = NUMBER, .number = s.connections},
         {.name = "followers", .kind = NUMBER, .number = s.followers},
+        {.name = "follower_lag_events", .kind = NUMBER, .number = s.follower_lag_events},
+        {.name = "map_used_bytes", .kind = NUMBER, .number = s.map_used_bytes},
+        {.name = "map_bytes", .kind = NUMBER, .number = s.map_bytes},
+        {.name = "disk_free_bytes", .kind = NUMBER, .number = s.disk_free_bytes},
+        {.name = "memory_bytes", .kind = NUMBER, .number = s.memory_bytes},
+        {.name = "disk_full", .kind = TRUTH, .number = s.disk_full},
     };
     return print_members(members, sizeof members / sizeof members[0], json);
 }
