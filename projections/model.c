@@ -420,9 +420,8 @@ err_t model_note_attempt(struct model *m, uint64_t position, struct bytes text, 
 {
     struct sql_statement *st;
     err_t err = sql_prepare_ours(
-        m->sql,
-        "UPDATE _daybook_errors SET attempts = attempts + 1, error = ? WHERE position = ?", &st,
-        et);
+        m->sql, "UPDATE _daybook_errors SET attempts = attempts + 1, error = ? WHERE position = ?",
+        &st, et);
     if (err == ERR_OK) {
         sql_bind_text(st, 1, text);
         sql_bind_integer(st, 2, position);

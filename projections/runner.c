@@ -429,8 +429,7 @@ err_t runner_retry_error(struct runner *r, struct store_view *v, uint64_t positi
     }
     if (is_handlers_fault(err)) {
         struct err_text ignored = {0};
-        err_t noted =
-            model_note_attempt(r->model, position, bytes_of_string(et->text), &ignored);
+        err_t noted = model_note_attempt(r->model, position, bytes_of_string(et->text), &ignored);
         err = noted == ERR_OK ? err : noted;
     }
     return err;

@@ -27,8 +27,8 @@ struct read_request {
 /* Submits it: runs when the model is there, answers. */
 void api_projection_submit_read(struct http_request *rq, struct app *app,
                                 const struct read_request *read, enum encoding encoding);
-/* The parts of it, for a job that is made otherwise. The body of a query, into read->query; where it
- * is not valid it replies and returns false. The job's ctx is the read_request. */
+/* The parts of it, for a job that is made otherwise. The body of a query, into read->query; where
+ * it is not valid it replies and returns false. The job's ctx is the read_request. */
 bool api_projection_read_query(struct http_request *rq, struct bytes body, struct arena *arena,
                                struct read_request *read);
 void api_projection_submit_job(struct job *job);

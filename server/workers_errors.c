@@ -1,5 +1,5 @@
-/* workers_errors: orders about events that were set aside. They go to the version that serves, whose
- * list is what readers see, while nobody else works on it. */
+/* workers_errors: orders about events that were set aside. They go to the version that serves,
+ * whose list is what readers see, while nobody else works on it. */
 #include "server/workers_int.h"
 
 /* As long as a step may take for one event. */

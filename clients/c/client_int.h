@@ -13,12 +13,12 @@
 
 #define DAYBOOK_PROTOBUF "application/x-protobuf"
 #define DAYBOOK_JSON     "application/json"
-
 /* ---- one HTTP exchange (http.c) ---- */
 
-/* A request that is no GET or POST in protobuf; its answer is JSON. */
+/* A request that is no GET or POST in protobuf. */
 struct daybook_shape {
     const char *method; /* NULL: GET, or POST where there is a body */
+    const char *media;  /* of its answer; NULL: JSON */
     struct curl_slist *headers;
     bool once; /* not to be sent again where it may have arrived */
 };

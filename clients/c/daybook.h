@@ -166,6 +166,7 @@ enum daybook_result daybook_batch_send(struct daybook_batch *batch,
 }
 #endif
 
+#include "daybook_document.h"
 #include "daybook_follow.h"
 #include "daybook_life.h"
 #include "daybook_projection.h"

@@ -66,7 +66,9 @@ const struct daybook_problem *daybook_problem(const struct daybook *db)
 bool daybook_transfer_ok(const struct daybook_transfer *t)
 {
     return !t->running && t->outcome == CURLE_OK && t->status >= 200 && t->status < 300 &&
-           media_is(t, t->shape == NULL ? DAYBOOK_PROTOBUF : DAYBOOK_JSON);
+           media_is(t, t->shape == NULL          ? DAYBOOK_PROTOBUF
+                       : t->shape->media == NULL ? DAYBOOK_JSON
+                                                 : t->shape->media);
 }
 
 /* ---- transfers ---- */

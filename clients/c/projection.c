@@ -1,6 +1,6 @@
 /* projection: the calls about projections. They speak JSON, as their answers have the shape that a
  * script gives them. */
-#include "client_int.h"
+#include "document_int.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -58,6 +58,14 @@ static enum daybook_result call(struct daybook *db, bool url_ok, const char *met
 static enum daybook_result get(struct daybook *db, bool url_ok)
 {
     return call(db, url_ok, NULL, "", NULL, false);
+}
+
+enum daybook_result daybook_projection_call(struct daybook *db, bool url_ok, const char *method,
+                                            bool once)
+{
+    const struct daybook_bytes nothing = {NULL, 0};
+    bool posts = method != NULL && strcmp(method, "POST") == 0;
+    return call(db, url_ok, posts ? NULL : method, DAYBOOK_JSON, posts ? &nothing : NULL, once);
 }
 
 struct daybook_bytes daybook_json(const struct daybook *db)

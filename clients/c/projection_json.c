@@ -1,6 +1,6 @@
 /* projection_json: what the server says of projections, out of JSON. What is absent is "", 0 or
  * false; members that are not known are passed over. */
-#include "client_int.h"
+#include "document_int.h"
 
 #include <string.h>
 #include <yajl/yajl_tree.h>
@@ -212,6 +212,25 @@ enum daybook_result daybook_json_errors(struct daybook *db, struct daybook_proje
         return db->problem.result;
     }
     *ret = e;
+    return DAYBOOK_OK;
+}
+
+enum daybook_result daybook_json_errors_result(struct daybook *db,
+                                               struct daybook_errors_result *ret)
+{
+    yajl_val tree = parse(db);
+    if (tree == NULL) {
+        return db->problem.result;
+    }
+    *ret = (struct daybook_errors_result){
+        .retried = number_of(tree, "retried"),
+        .discarded = number_of(tree, "discarded"),
+        .failed = number_of(tree, "failed"),
+        .next = number_of(tree, "next"),
+        .end = is_true(tree, "end"),
+        .detail = text_of(db, tree, "detail"),
+    };
+    yajl_tree_free(tree);
     return DAYBOOK_OK;
 }
 

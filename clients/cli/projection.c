@@ -22,7 +22,9 @@ static const struct {
     {"rollback", projection_rollback, "go back to the version that answered before"},
     {"skip", projection_skip, "leave out the event that it is faulted at"},
     {"delete", projection_delete, "delete it with its read model"},
-    {"errors", projection_errors, "events that were set aside"},
+    {"errors", projection_errors, "events that were set aside; --retry, --skip: see to them"},
+    {"document", projection_document, "one document; --follow: whenever it changes"},
+    {"documents", projection_documents, "its documents, a line each"},
     {"schema", projection_schema, "its tables and columns"},
 };
 

@@ -18,6 +18,8 @@ cli_command_fn projection_skip;
 cli_command_fn projection_delete;
 cli_command_fn projection_errors;
 cli_command_fn projection_schema;
+cli_command_fn projection_document;
+cli_command_fn projection_documents;
 
 /* ---- projection_text.c ---- */
 
@@ -32,6 +34,18 @@ int projection_print_rows(const struct daybook_rows *rows);
 int projection_print_json(const struct daybook *db);
 /* The version that shall answer: the one that is being built, else the one that does. */
 const struct daybook_projection_version *projection_desired(const struct daybook_projection *p);
+
+/* ---- projection_errors.c ---- */
+
+/* One of the three. */
+struct projection_errors_order {
+    uint64_t retry, skip; /* the event at this position */
+    bool retry_all;       /* all after `after` */
+    uint64_t after;
+};
+/* Carries it out and prints what was done. */
+int projection_errors_order(struct daybook *db, const char *name,
+                            const struct projection_errors_order *order);
 
 /* ---- projection_watch.c ---- */
 

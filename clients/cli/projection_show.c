@@ -209,16 +209,23 @@ static void fill_error(const void *ctx, size_t row, char (*cells)[CELL_BYTES],
 int projection_errors(int argc, char **argv, const struct cli_globals *globals)
 {
     static const char *const columns[] = {"position", "stream", "type", "attempts", "", "error"};
-    uint64_t after = 0, limit = 0;
+    uint64_t limit = 0;
     bool json = false;
+    struct projection_errors_order order = {0};
     const struct cli_option options[] = {
-        {"after", CLI_NUMBER, &after, "P", "only events after this position"},
+        {"after", CLI_NUMBER, &order.after, "P", "only events after this position"},
         {"limit", CLI_NUMBER, &limit, "N", "at most so many: 100"},
         {"json", CLI_FLAG, &json, NULL, "as JSON"},
+        {"retry", CLI_NUMBER, &order.retry, "P", "try the event at this position again, now"},
+        {"retry-all", CLI_FLAG, &order.retry_all, NULL, "try all again, oldest first"},
+        {"skip", CLI_NUMBER, &order.skip, "P", "take the event at this position off the list"},
     };
     const struct cli_usage usage = {
-        .synopsis = "projection errors NAME [--after P] [--limit N]",
-        .about = "Events that a projection could not take and has left out, oldest first.\n",
+        .synopsis = "projection errors NAME [--retry P | --retry-all | --skip P]",
+        .about =
+            "Events that a projection could not take and has left out, oldest first. One that\n"
+            "is tried again is taken after all that came since; a changed script, or\n"
+            "`rebuild`, takes all events again in order.\n",
         .options = options,
         .options_n = sizeof options / sizeof options[0],
         .arguments_min = 1,
@@ -227,11 +234,19 @@ int projection_errors(int argc, char **argv, const struct cli_globals *globals)
     const char *arguments[2];
     struct daybook_projection_errors e;
     int exit = cli_parse(argc, argv, &usage, arguments);
+    int orders = (order.retry > 0) + order.retry_all + (order.skip > 0);
+    if (exit == CLI_GO_ON && orders > 1) {
+        cli_error("only one of --retry, --retry-all and --skip at a time");
+        return CLI_USAGE;
+    }
     struct daybook *db = exit == CLI_GO_ON ? cli_connect(globals, NULL) : NULL;
     if (db == NULL) {
         return exit == CLI_GO_ON ? CLI_FAILED : exit;
     }
-    if (daybook_projection_get_errors(db, arguments[0], after, limit, &e) != DAYBOOK_OK) {
+    if (orders > 0) {
+        exit = projection_errors_order(db, arguments[0], &order);
+    } else if (daybook_projection_get_errors(db, arguments[0], order.after, limit, &e) !=
+               DAYBOOK_OK) {
         exit = cli_fail(db, arguments[0]);
     } else if (json) {
         exit = projection_print_json(db);

@@ -270,3 +270,87 @@ def test_help_of_the_parts():
     for part in ("put", "list", "show", "pause", "resume", "rebuild", "rollback", "skip", "delete", "errors", "schema"):
         assert f"\n  {part} " in text
         assert said("projection", part, "--help").startswith(f"usage: daybook projection {part}")
+
+
+# ---- documents and events set aside ----------------------------------------------------------------
+
+
+BASKET = """return { on = { Added = function(s, e) s.items = (s.items or 0) + 1 s.last = e.data return s end, Gone = function() return nil end } }"""
+
+
+@pytest.fixture
+def baskets(fresh, script):
+    assert said("projection", "put", "baskets", script(BASKET, "b.lua"), "--wait", server=fresh) == "baskets: version 1 live\n"
+    return fresh
+
+
+def test_documents(baskets):
+    """One by its key, all in lines of JSON over pages; documents come as the server keeps them, keys with anything in them."""
+    keys = ["b-1", "b-2", 'c/ä "x"']
+    for key in keys:
+        position = baskets.append_ok(key, event("Added", {"n": 1.50, "text": 'a"]},{'}))["last_position"]
+    at = ["--min-position", position, "--wait", "30s"]
+    assert said("projection", "document", "baskets", "b-1", *at, server=baskets) == '{"items":1,"last":{"n":1.5,"text":"a\\"]},{"}}\n'
+    whole = json.loads(said("projection", "document", "baskets", keys[2], "--json", server=baskets))
+    assert whole["key"] == keys[2] and whole["document"]["items"] == 1 and whole["position"] >= position
+    lines = [json.loads(line) for line in said("projection", "documents", "baskets", server=baskets).splitlines()]
+    assert [line["key"] for line in lines] == keys and all(line["document"]["last"]["text"] == 'a"]},{' for line in lines)
+    assert said("projection", "documents", "baskets", "--prefix", "b-", "--limit", 1, server=baskets).count("\n") == 1
+    assert [json.loads(line)["key"] for line in said("projection", "documents", "baskets", "--after", "b-1", server=baskets).splitlines()] == keys[1:]
+    assert said("projection", "documents", "baskets", "--prefix", "x", server=baskets) == ""
+    assert "no document with this key" in error_of("projection", "document", "baskets", "nothing", server=baskets)
+    assert "the projection does not exist" in error_of("projection", "documents", "nothing", server=baskets)
+    assert "--follow goes with neither" in error_of("projection", "document", "baskets", "b-1", "--follow", "--wait", "1s", server=baskets, status=2)
+
+
+def test_many_documents(baskets):
+    """More than a page: every key once, in order."""
+    events = [(f"k-{i:04}", "any", [event("Added")]) for i in range(2100)]
+    assert baskets.append_many(events).status == 201
+    said("query", "baskets", "SELECT 1", "--min-position", baskets.position(), "--wait", "30s", server=baskets)
+    lines = said("projection", "documents", "baskets", server=baskets).splitlines()
+    assert [json.loads(line)["key"] for line in lines] == [f"k-{i:04}" for i in range(2100)]
+
+
+def test_a_document_is_followed(baskets):
+    """A line for each state, through a restart of the server; null where there is none; Ctrl-C ends it; so does the projection's end."""
+    baskets.listen = f"127.0.0.1:{baskets.port}"
+    command = [DAYBOOK, "--url", baskets.url, "projection", "document", "baskets", "b", "--follow"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "null\n"
+    baskets.append_ok("b", event("Added", {}))
+    assert json.loads(process.stdout.readline()) == {"items": 1, "last": {}}
+    baskets.restart(kill=True)
+    baskets.append_ok("b", event("Added", {"n": 2}))
+    while (line := process.stdout.readline()) != '{"items":2,"last":{"n":2}}\n':
+        assert line == '{"items":1,"last":{}}\n'  # said again, to be safe
+    baskets.append_ok("b", event("Gone"))
+    assert process.stdout.readline() == "null\n"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60 * SLOW) == 130
+    process = subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert json.loads(process.stdout.readline())["document"] is None
+    said("projection", "delete", "baskets", server=baskets)
+    out, err = process.communicate(timeout=60 * SLOW)
+    assert process.returncode == 1 and "the projection does not exist" in err
+
+
+def test_errors_are_seen_to(fresh, script):
+    """--retry, --retry-all and --skip say what was done, and fail where an event fails again."""
+    family = "CREATE TABLE parents (id TEXT PRIMARY KEY);\nCREATE TABLE c (p INTEGER, parent TEXT NOT NULL);\n-- @on Parent\nINSERT INTO parents VALUES (:entity);\n"
+    family += "-- @on Child\nINSERT INTO c VALUES (:position, (SELECT id FROM parents WHERE id = :entity));\n"
+    said("projection", "put", "family", script(family), "--on-error", "set_aside", "--wait", server=fresh)
+    first = fresh.append_ok("f-1", [event("Child") for _ in range(3)])["first_position"]
+    lost = fresh.append_ok("f-2", event("Child"))["last_position"]
+    position = fresh.append_ok("f-1", event("Parent"))["last_position"]
+    said("query", "family", "SELECT 1", "--min-position", position, "--wait", "30s", server=fresh)
+    errors = ["projection", "errors", "family"]
+    assert said(*errors, "--retry", first, server=fresh) == "family: 1 event taken\n"
+    assert "the event failed again" in error_of(*errors, "--retry", lost, server=fresh)
+    done = daybook(*errors, "--retry-all", server=fresh, status=1)
+    assert done.stdout == b"family: 2 events taken\n" and b"1 failed again, the first: event" in done.stderr
+    assert said(*errors, "--skip", lost, server=fresh) == "family: 1 event discarded\n"
+    assert said(*errors, "--retry-all", server=fresh) == "family: 0 events taken\n"
+    assert "no such event is set aside" in error_of(*errors, "--skip", lost, server=fresh)
+    assert "only one of" in error_of(*errors, "--retry", 1, "--skip", 2, server=fresh, status=2)
+    assert said("query", "family", "SELECT count(*) AS n FROM c", "--csv", server=fresh) == "n\r\n3\r\n"

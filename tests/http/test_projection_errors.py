@@ -159,7 +159,7 @@ def test_exactly_once_through_kills(fresh, seed):
     fresh.append_ok("f-1", [event("Child") for _ in range(count)])
     fresh.append_ok("f-1", event("Parent"))
     settled(fresh)
-    for _ in range(6):
+    for _ in range(4):
         server_lost = threading.Event()
 
         def retry_all():

@@ -193,13 +193,14 @@ static void test_stop_resume_skip(void **state)
 }
 
 /* A child whose parent has not come yet fails; SQL that only works once it has. */
-static const char FAMILY[] = "CREATE TABLE parents (id TEXT PRIMARY KEY);\n"
-                             "CREATE TABLE children (p INTEGER PRIMARY KEY, parent TEXT NOT NULL);\n"
-                             "-- @on Parent\n"
-                             "INSERT INTO parents VALUES (:entity);\n"
-                             "-- @on Child\n"
-                             "INSERT INTO children VALUES (:position,"
-                             " (SELECT id FROM parents WHERE id = :entity));\n";
+static const char FAMILY[] =
+    "CREATE TABLE parents (id TEXT PRIMARY KEY);\n"
+    "CREATE TABLE children (p INTEGER PRIMARY KEY, parent TEXT NOT NULL);\n"
+    "-- @on Parent\n"
+    "INSERT INTO parents VALUES (:entity);\n"
+    "-- @on Child\n"
+    "INSERT INTO children VALUES (:position,"
+    " (SELECT id FROM parents WHERE id = :entity));\n";
 
 static err_t retry_error(struct runner *r, struct store *store, uint64_t position,
                          struct err_text *et)
