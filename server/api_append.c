@@ -293,6 +293,13 @@ static void answer_verdict(struct http_request *rq, struct append_request *ar)
     CHECK(false);
 }
 
+void api_reply_refused(struct http_request *rq, struct app *app, struct command *c,
+                       const char *root)
+{
+    struct append_request ar = {.app = app, .job.command = c, .many = true, .root = root};
+    answer_verdict(rq, &ar);
+}
+
 static void answer_result(struct http_request *rq, struct append_request *ar, unsigned status)
 {
     const struct command *c = ar->job.command;

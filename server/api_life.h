@@ -20,6 +20,11 @@ struct life_request {
 /* Reads a write in every encoding, hands it to the writer and answers: api_append.c. */
 void api_write(struct http_request *rq, struct app *app, enum draft_body body);
 
+/* api_append.c: answers what became of an AppendMany that was a part of another body, where `root`
+ * ends in a dot. */
+void api_reply_refused(struct http_request *rq, struct app *app, struct command *c,
+                       const char *root);
+
 /* What query and path say. Where they are not valid it replies and returns false. */
 bool life_read_place(struct http_request *rq, enum draft_body body, struct life_request *ret);
 /* Puts that into the draft. False with the rejection set. */

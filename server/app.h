@@ -33,6 +33,7 @@ struct app {
                                 some */
     struct snapshots *snapshots;
     struct snapshot_writer *snapshot_writer;
+    struct group_service *groups;
     struct live *live;
     struct http *http;
     struct feed feed; /* the writer publishes, the live thread listens */

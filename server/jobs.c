@@ -128,11 +128,17 @@ struct job *job_new(struct http_request *rq, struct app *app, size_t ctx_bytes)
     return job;
 }
 
+/* Long, so that the socket stays: see job_client_is_gone. */
+void job_suspend(struct job *job)
+{
+    http_suspend_long(job->rq, answer, job);
+}
+
 void jobs_submit(struct jobs *j, struct job *take_job)
 {
     struct job *job = take_job;
     job->deadline_us = workers_now_us() + job->wait_us;
-    http_suspend_long(job->rq, answer, job); /* so that the socket stays: see job_client_is_gone */
+    job_suspend(job);
     pthread_mutex_lock(&j->mutex);
     bool stopping = atomic_load(&j->stopping);
     bool taken = !stopping && j->count < j->options.jobs_max;
@@ -301,7 +307,10 @@ static void answer(struct http_request *rq, void *ctx)
         break;
     case JOB_PROBLEM:
         reply_problem(rq, job->problem,
-                      &(struct problem_extra){.detail = job->detail, .field = job->field});
+                      &(struct problem_extra){.detail = job->detail,
+                                              .field = job->field,
+                                              .leases = job->leases,
+                                              .lease_count = job->lease_count});
         break;
     case JOB_ERROR:
         reply_error(rq, job->error, job->doing);

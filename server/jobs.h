@@ -18,7 +18,7 @@ enum job_answer {
     JOB_BODY,    /* status, encoding, position, body */
     JOB_PROBLEM, /* problem, detail, field */
     JOB_ERROR,   /* error, doing */
-    JOB_DETACH,  /* `detach` is called, and detaches the request */
+    JOB_DETACH,  /* `detach` is called on the loop's thread, and detaches the request or replies */
 };
 
 struct job {
@@ -43,6 +43,8 @@ struct job {
     enum problem problem;
     char detail[JOB_DETAIL_MAX];
     const char *field, *doing;
+    const struct bytes *leases; /* of a problem: those that are lost */
+    size_t lease_count;
     err_t error;
     void (*detach)(struct http_request *rq, struct job *job);
     /* Where `run` sets it, it is called instead of resuming the request, and takes the job. */
@@ -64,6 +66,9 @@ void jobs_free(struct jobs *j);
 
 /* A job for a request, in its arena; NULL, and it has replied, where there is no memory. */
 struct job *job_new(struct http_request *rq, struct app *app, size_t ctx_bytes);
+/* For other threads that do jobs: suspends its request, which http_resume then answers as the job
+ * says. */
+void job_suspend(struct job *job);
 /* Suspends the request; the answer comes by itself. */
 void jobs_submit(struct jobs *j, struct job *take_job);
 /* What jobs wait for may have come. Any thread. */

@@ -40,4 +40,9 @@ enum json_members_result json_read_members(struct bytes text, bool list, struct 
                                            const struct json_members_handler *handler,
                                            char detail[JSON_DETAIL_MAX]);
 
+/* Reads an array of at most `max` strings, such as a member's source; copies them. False: it is
+ * something else, or there is no memory. */
+bool json_read_strings(struct bytes text, size_t max, struct arena *arena, struct bytes **ret,
+                       size_t *ret_n);
+
 #endif

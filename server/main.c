@@ -4,6 +4,7 @@
 #include "server/api_metrics.h"
 #include "server/app.h"
 #include "server/config.h"
+#include "server/groups.h"
 #include "server/jobs.h"
 #include "server/log.h"
 #include "server/maintenance.h"
@@ -28,7 +29,8 @@
 #define DRAIN_MS            1500
 #define DESCRIPTORS_MORE    256 /* besides the connections: journal, LMDB, epoll, log */
 #define PAGE_EVENTS         1000
-#define PROJECTION_JOBS_MAX 1024 /* reads and definitions that wait or run */
+#define GROUP_CALLS_MAX     10000 /* requests about groups that wait or run */
+#define PROJECTION_JOBS_MAX 1024  /* reads and definitions that wait or run */
 #define SNAPSHOT_JOBS_MAX   4096
 
 static err_t serve(const struct config *c, struct err_text *et);
@@ -288,6 +290,21 @@ static err_t start_projections(const struct config *c, struct app *app, struct e
                : err_set(et, err, "cannot start projections: %s", err_describe(err));
 }
 
+static err_t start_groups(struct app *app, struct err_text *et)
+{
+    const struct group_service_options options = {
+        .store = app->store,
+        .writer = app->writer,
+        .feed = &app->feed,
+        .state = app->state,
+        .calls_max = GROUP_CALLS_MAX,
+    };
+    err_t err = groups_start(&options, &app->groups, et);
+    return err == ERR_OK || et->text[0] != '\0'
+               ? err
+               : err_set(et, err, "cannot start consumer groups: %s", err_describe(err));
+}
+
 /* DATA/state, and who has something in it. */
 static err_t start_state(const struct config *c, struct app *app, struct err_text *et)
 {
@@ -310,7 +327,7 @@ static err_t start_state(const struct config *c, struct app *app, struct err_tex
     };
     err = snapshot_writer_start(&options, &app->snapshot_writer);
     return err == ERR_OK
-               ? err
+               ? start_groups(app, et)
                : err_set(et, err, "cannot start the thread of snapshots: %s", err_describe(err));
 }
 
@@ -417,6 +434,7 @@ static void stop(struct app *app)
         http_drain(app->http);
     }
     live_stop(app->live);
+    groups_stop(app->groups); /* fetches that wait are answered; what the writer has, too */
     api_admin_stop();
     for (int ms = 0; app->http != NULL && http_requests_active(app->http) > 0 && ms < DRAIN_MS;
          ms++) {
@@ -430,6 +448,7 @@ static void stop(struct app *app)
     writer_free(app->writer);
     snapshot_writer_free(app->snapshot_writer);
     snapshots_close(app->snapshots);
+    groups_free(app->groups);
     state_env_close(app->state);
     jobs_free(app->jobs);
     workers_free(app->workers);

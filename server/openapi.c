@@ -1,6 +1,6 @@
-/* openapi: the OpenAPI 3.1 document of this server, made once from the tables that it runs on:
- * routes.def, problems.def, descriptors of the generated protobuf code, and the parameters below.
- */
+/* openapi: the OpenAPI 3.1 document of this server, made once from the tables that the server runs
+ * on: routes.def, problems.def, the descriptors of the generated protobuf code, and those of the
+ * openapi_ files. */
 #include "daybook/v1/commands.pb-c.h"
 #include "daybook/v1/problems.pb-c.h"
 #include "daybook/v1/snapshots.pb-c.h"
@@ -9,6 +9,7 @@
 #include "server/app.h"
 #include "server/openapi_bodies.h"
 #include "server/openapi_cloudevents.h"
+#include "server/openapi_parameters.h"
 #include "server/reply.h"
 #include "server/router.h"
 
@@ -20,110 +21,6 @@
 #define SCHEMA(name)       "\"#/components/schemas/" name "\""
 
 /* ---- what the tables do not say ---- */
-
-struct parameter {
-    const char *name;
-    enum {
-        IN_PATH,
-        IN_EVENTS,
-        IN_LISTS,
-        IN_EVENT,
-        IN_PROJECTIONS,
-        IN_WRITES,
-        IN_HEADER
-    } where; /* path; query of a read of events, of a listing, of one event, of a projection, of a
-                write; header of a read of events */
-    const char *schema, *description;
-};
-
-#define NAMES "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}"
-
-static const struct parameter parameters[] = {
-    {"stream", IN_PATH, "{\"type\":\"string\",\"minLength\":1}",
-     "Name of the stream, percent-encoded: 1-255 bytes of UTF-8 without control characters."},
-    {"revision", IN_PATH, "{\"type\":\"integer\",\"minimum\":1}", "Place in the stream, from 1."},
-    {"position", IN_PATH, "{\"type\":\"integer\",\"minimum\":1}",
-     "Place in the global log, from 1."},
-    {"name", IN_PATH, "{\"type\":\"string\",\"minLength\":1,\"maxLength\":64}",
-     "Name of the projection: letters, digits, `_`, `-` and `.`; `$counts` is built in."},
-    {"key", IN_PATH, "{\"type\":\"string\",\"minLength\":1}",
-     "Key of a document, percent-encoded: where the script has no `key`, the stream."},
-    {"after", IN_EVENTS, "{\"type\":[\"integer\",\"string\"],\"default\":0}",
-     "Forward: only events after this revision or position; `end`: only what comes from now on; of "
-     "a "
-     "stream `snapshot`: after its snapshot, whose revision (0: there is none) is in "
-     "Daybook-After."},
-    {"before", IN_EVENTS, "{\"type\":\"integer\",\"minimum\":1}",
-     "Backward: only events before this revision or position; without it from the newest."},
-    {"direction", IN_EVENTS, "{\"enum\":[\"forward\",\"backward\"],\"default\":\"forward\"}",
-     "Which way to read."},
-    {"limit", IN_EVENTS, "{\"type\":\"integer\",\"minimum\":1}",
-     "At most this many events; a JSON page has 1000 without it."},
-    {"follow", IN_EVENTS, "{\"type\":\"boolean\",\"default\":false}",
-     "NDJSON and protobuf: after the last event stay and send new ones as they are committed; "
-     "server-sent events always do."},
-    {"wait", IN_EVENTS, "{\"type\":\"string\",\"pattern\":\"^[0-9]+(ms|s|m)$\"}",
-     "JSON: where there is nothing yet, wait up to this long (`500ms`, `10s`, `1m`, at most 60 s) "
-     "for the first event; an empty page when it has not come."},
-    {"type", IN_EVENTS, NAMES, "Only events of this type; repeatable, any of them."},
-    {"category", IN_EVENTS, NAMES,
-     "Only events of streams of this category; repeatable, any of them."},
-    {"prefix", IN_EVENTS, NAMES,
-     "Only events of streams whose name starts with this; repeatable, any of them."},
-    {"tag", IN_EVENTS, NAMES, "Only events with this tag; repeatable, any of them."},
-    {"since", IN_EVENTS, "{\"type\":\"string\",\"format\":\"date-time\"}",
-     "Only events that were committed at or after this time (RFC 3339), by the server's clock."},
-    {"until", IN_EVENTS, "{\"type\":\"string\",\"format\":\"date-time\"}",
-     "Only events that were committed before this time (RFC 3339), by the server's clock."},
-    {"system", IN_EVENTS, "{\"type\":\"boolean\",\"default\":false}",
-     "Include events of the system, whose stream or type starts with `$`."},
-    {"Last-Event-ID", IN_HEADER, "{\"type\":\"integer\",\"minimum\":0}",
-     "Of server-sent events: only those after this revision or position; wins over `after`."},
-    {"traceparent", IN_HEADER, "{\"type\":\"string\"}",
-     "W3C Trace Context: kept in the metadata of events that have none."},
-    {"cloudevents", IN_EVENT, "{\"enum\":[\"binary\"]}",
-     "The event as a CloudEvent in binary mode: attributes as ce- headers, data as the body. "
-     "Accept chooses the other modes."},
-    {"after", IN_LISTS, "{\"type\":\"string\"}",
-     "Only names after this one in byte order: the `next` of the page before."},
-    {"limit", IN_LISTS, "{\"type\":\"integer\",\"minimum\":1,\"default\":1000}",
-     "At most this many rows."},
-    {"category", IN_LISTS, "{\"type\":\"string\"}", "Only streams of this category."},
-    {"prefix", IN_LISTS, "{\"type\":\"string\"}", "Only names that start with this."},
-    {"system", IN_LISTS, "{\"type\":\"boolean\",\"default\":false}",
-     "Include names of the system, which start with `$`."},
-    {"on_error", IN_PROJECTIONS, "{\"enum\":[\"stop\",\"set_aside\"],\"default\":\"stop\"}",
-     "What is done about an event that a handler fails on: stop there, faulted, or write it down "
-     "and go on."},
-    {"attempts", IN_PROJECTIONS,
-     "{\"type\":\"integer\",\"minimum\":1,\"maximum\":100,\"default\":1}",
-     "How often an event is tried before that."},
-    {"dry_run", IN_PROJECTIONS, "{\"type\":\"boolean\",\"default\":false}",
-     "Only show what the script would do with the first events; nothing is kept."},
-    {"limit", IN_PROJECTIONS, "{\"type\":\"integer\",\"minimum\":1}",
-     "Of a dry run: so many events (1000 without it). Of errors and documents: at most "
-     "so many (100)."},
-    {"min_position", IN_PROJECTIONS, "{\"type\":\"integer\",\"minimum\":0}",
-     "Answer from a model that has reached this position, else 503 `not-caught-up`."},
-    {"wait", IN_PROJECTIONS, "{\"type\":\"string\",\"pattern\":\"^[0-9]+(ms|s|m)$\"}",
-     "How long to wait for that, or for a projection that is being built (at most 60 s)."},
-    {"after", IN_PROJECTIONS, "{\"type\":[\"integer\",\"string\"]}",
-     "Only errors of events after this position, or documents after this key: the `next` of the "
-     "page before. Of a document that is followed: the id of the last message, as Last-Event-ID."},
-    {"follow", IN_PROJECTIONS, "{\"type\":\"boolean\",\"default\":false}",
-     "Server-sent events: the document now and after every change; so does `Accept: "
-     "text/event-stream`."},
-    {"projection", IN_PROJECTIONS, "{\"type\":\"string\"}",
-     "Required: the document projection, whose documents are by stream."},
-    {"prefix", IN_PROJECTIONS, "{\"type\":\"string\"}",
-     "Only documents whose key starts with this."},
-    {"expected_revision", IN_WRITES, "{\"type\":[\"integer\",\"string\"],\"default\":\"any\"}",
-     "What the stream must be like: its head revision, or `any`, `no_stream`, `stream_exists`."},
-    {"tombstone", IN_WRITES, "{\"type\":\"boolean\",\"default\":false}",
-     "Close the name for ever: nothing can be appended to the stream any more."},
-};
-
-#define PARAMETERS (sizeof parameters / sizeof *parameters)
 
 /* Fields whose JSON form is not that of their protobuf type (see the comments in proto/). NULL for
  * the message: in any. `members`: what stands in the schema instead; "" leaves the field out. */
@@ -344,17 +241,16 @@ static void put_operation(struct buf *b, const struct route *route)
     buf_put_string(b, "}}");
 }
 
-/* Components of parameters are named by where and name. */
-static const char *const where_names[] = {"path",        "events", "lists", "event",
-                                          "projections", "writes", "header"};
-
-static void put_parameter_ref(struct buf *b, struct bytes name, int where, bool *first)
+static void put_parameter_ref(struct buf *b, struct bytes name, enum parameter_place where,
+                              bool *first)
 {
-    for (size_t i = 0; i < PARAMETERS; i++) {
-        if ((int)parameters[i].where == where &&
+    size_t n;
+    const struct parameter *parameters = openapi_parameters(&n);
+    for (size_t i = 0; i < n; i++) {
+        if (parameters[i].where == where &&
             bytes_equal(name, bytes_of_string(parameters[i].name))) {
             buf_put_format(b, "%s{\"$ref\":\"#/components/parameters/%s_%s\"}", *first ? "" : ",",
-                           where_names[where], parameters[i].name);
+                           openapi_place_name(where), parameters[i].name);
             *first = false;
         }
     }
@@ -366,13 +262,15 @@ static void put_parameters(struct buf *b, const struct route *route)
     for (const char *p = strchr(route->path, '{'); p != NULL; p = strchr(p + 1, '{')) {
         put_parameter_ref(b, bytes_of(p + 1, strcspn(p + 1, "}")), IN_PATH, &first);
     }
+    bool group = strncmp(route->path, "/v1/groups", 10) == 0;
     bool projection = strncmp(route->path, "/v1/projections", 15) == 0 ||
                       strcmp(route->path, "/v1/streams/{stream}/state") == 0;
-    int where = projection                                   ? IN_PROJECTIONS
-                : strcmp(route->response, "EventPage") == 0  ? IN_EVENTS
-                : strcmp(route->response, "Event") == 0      ? IN_EVENT
-                : strcmp(route->response, "LifeResult") == 0 ? IN_WRITES
-                                                             : IN_LISTS;
+    enum parameter_place where = group                                        ? IN_GROUPS
+                                 : projection                                 ? IN_PROJECTIONS
+                                 : strcmp(route->response, "EventPage") == 0  ? IN_EVENTS
+                                 : strcmp(route->response, "Event") == 0      ? IN_EVENT
+                                 : strcmp(route->response, "LifeResult") == 0 ? IN_WRITES
+                                                                              : IN_LISTS;
     for (const char *p = route->parameters; *p != '\0';) {
         size_t n = strcspn(p, " ");
         put_parameter_ref(b, bytes_of(p, n), where, &first);
@@ -459,20 +357,26 @@ static void put_responses(struct buf *b, const struct route *route)
 
 /* ---- components ---- */
 
+static const char *place_of(enum parameter_place where)
+{
+    return where == IN_PATH ? "path" : where == IN_HEADER ? "header" : "query";
+}
+
 static void put_parameter(struct buf *b, const struct parameter *p)
 {
     buf_put_format(b, "\"%s_%s\":{\"name\":\"%s\",\"in\":\"%s\",\"schema\":%s%s,\"description\":",
-                   where_names[p->where], p->name, p->name,
-                   p->where == IN_PATH || p->where == IN_HEADER ? where_names[p->where] : "query",
-                   p->schema, p->where == IN_PATH ? ",\"required\":true" : "");
+                   openapi_place_name(p->where), p->name, p->name, place_of(p->where), p->schema,
+                   p->where == IN_PATH ? ",\"required\":true" : "");
     put_text(b, p->description);
     buf_put_byte(b, '}');
 }
 
 static void put_components(struct buf *b)
 {
+    size_t n;
+    const struct parameter *parameters = openapi_parameters(&n);
     buf_put_string(b, "\"parameters\":{");
-    for (size_t i = 0; i < PARAMETERS; i++) {
+    for (size_t i = 0; i < n; i++) {
         buf_put_string(b, i == 0 ? "" : ",");
         put_parameter(b, &parameters[i]);
     }

@@ -1,6 +1,31 @@
 /* openapi_bodies: see openapi_bodies.h. */
 #include "server/openapi_bodies.h"
 
+#define JSON_OBJECT(more) "{\"application/json\":{\"schema\":{\"type\":\"object\"," more "}}}"
+#define NAMES             "{\"type\":[\"string\",\"array\"],\"items\":{\"type\":\"string\"}}"
+#define NUMBER(least)     "{\"type\":\"number\",\"minimum\":" #least "}"
+#define FILTER                                                                               \
+    "\"filter\":{\"type\":\"object\",\"properties\":{\"category\":" NAMES ",\"type\":" NAMES \
+    ",\"prefix\":" NAMES ",\"tag\":" NAMES "},\"additionalProperties\":false}"
+#define PLACE "{\"type\":[\"integer\",\"string\"],\"description\":\"a position, `start` or `end`\"}"
+#define SETTINGS                                                                                \
+    FILTER ",\"ordering\":{\"enum\":[\"stream\",\"none\"]},\"on_park\":{\"enum\":[\"block\","   \
+           "\"continue\"]},\"ack_timeout_s\":" NUMBER(                                          \
+               0.1) ",\"max_attempts\":{\"type\":\"integer\","                                  \
+                    "\"minimum\":1,\"maximum\":1000},\"backoff\":{\"type\":\"object\","         \
+                    "\"properties\":{"                                                          \
+                    "\"initial_s\":" NUMBER(0) ",\"max_s\":" NUMBER(                            \
+                        0) "},\"additionalProperties\":false},"                                 \
+                           "\"max_in_flight\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":" \
+                           "100000},"                                                           \
+                           "\"paused\":{\"type\":\"boolean\"}"
+#define LEASES "\"leases\":{\"type\":\"array\",\"items\":{\"type\":\"string\"},\"minItems\":1}"
+#define LEASES_AND(more)                                                 \
+    JSON_OBJECT("\"required\":[\"leases\"],\"properties\":{" LEASES more \
+                "},\"additionalProperties\":false")
+#define FREELY(properties) \
+    JSON_OBJECT("\"properties\":{" properties "},\"additionalProperties\":false")
+
 static const struct {
     enum http_method method;
     const char *path, *content;
@@ -22,6 +47,23 @@ static const struct {
      "json\":{\"schema\":{\"type\":\"object\",\"required\":[\"sql\"],\"properties\":{"
      "\"sql\":{\"type\":\"string\"},\"params\":{\"type\":[\"array\",\"object\"]}},"
      "\"additionalProperties\":false}}}"},
+    {HTTP_PUT, "/v1/groups/{group}", FREELY(SETTINGS ",\"after\":" PLACE)},
+    {HTTP_PATCH, "/v1/groups/{group}", FREELY(SETTINGS)},
+    {HTTP_POST, "/v1/groups/{group}/seek",
+     FREELY("\"to\":" PLACE ",\"time\":{\"type\":\"string\",\"format\":\"date-time\"}")},
+    {HTTP_POST, "/v1/groups/{group}/fetch",
+     FREELY("\"consumer\":{\"type\":\"string\",\"maxLength\":255},\"max\":{\"type\":\"integer\","
+            "\"minimum\":1,\"maximum\":10000,\"default\":100},\"wait_s\":{\"type\":\"number\","
+            "\"minimum\":0,\"maximum\":60,\"default\":0}")},
+    {HTTP_POST, "/v1/groups/{group}/ack",
+     LEASES_AND(",\"append\":{\"$ref\":\"#/components/schemas/AppendMany\"}")},
+    {HTTP_POST, "/v1/groups/{group}/nack",
+     LEASES_AND(",\"action\":{\"enum\":[\"retry\",\"park\",\"skip\"],\"default\":\"retry\"},"
+                "\"delay_s\":" NUMBER(0) ",\"reason\":{\"type\":\"string\"}")},
+    {HTTP_POST, "/v1/groups/{group}/extend", LEASES_AND(",\"timeout_s\":" NUMBER(0))},
+    {HTTP_POST, "/v1/groups/{group}/parked/replay",
+     FREELY("\"position\":{\"type\":\"integer\"},\"from\":{\"type\":\"integer\"},\"to\":{\"type\":"
+            "\"integer\"}," FILTER ",\"dry_run\":{\"type\":\"boolean\"}")},
 };
 
 /* Every answer has it, these too. */

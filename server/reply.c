@@ -278,7 +278,11 @@ static void put_problem_json(struct buf *b, const struct problem_row *row,
         buf_put_string(b, ",\"stored_revision\":");
         buf_put_u64(b, extra->stored_revision);
     }
-    buf_put_byte(b, '}');
+    for (size_t i = 0; i < extra->lease_count; i++) {
+        buf_put_string(b, i == 0 ? ",\"leases\":[" : ",");
+        buf_put_json_string(b, extra->leases[i]);
+    }
+    buf_put_string(b, extra->lease_count > 0 ? "]}" : "}");
 }
 
 void reply_put_problem(struct buf *b, enum problem problem, const struct problem_extra *extra)
@@ -340,6 +344,18 @@ static Daybook__V1__ConditionViolation **make_condition_violations(
     return list;
 }
 
+static char **make_leases(struct arena *arena, const struct problem_extra *extra)
+{
+    char **list = arena_alloc(arena, (extra->lease_count + 1) * sizeof *list);
+    for (size_t i = 0; list != NULL && i < extra->lease_count; i++) {
+        list[i] = copy_text(arena, extra->leases[i]);
+        if (list[i] == NULL) {
+            return NULL;
+        }
+    }
+    return list;
+}
+
 /* The generated struct wants char *, and only reads. */
 static char *text_or_empty(const char *text)
 {
@@ -363,7 +379,9 @@ static err_t put_problem_protobuf(struct http_request *rq, struct buf *b,
     p.n_condition_violations = extra->condition_violation_count;
     p.condition_violations = make_condition_violations(http_arena(rq), extra);
     p.stored_revision = extra->stored_revision;
-    if (p.violations == NULL || p.condition_violations == NULL) {
+    p.n_leases = extra->lease_count;
+    p.leases = make_leases(http_arena(rq), extra);
+    if (p.violations == NULL || p.condition_violations == NULL || p.leases == NULL) {
         return ERR_MEMORY;
     }
     size_t n = daybook__v1__problem__get_packed_size(&p);

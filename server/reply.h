@@ -38,8 +38,10 @@ struct problem_extra {
     size_t violation_count;
     const struct condition_violation *condition_violations;
     size_t condition_violation_count;
-    uint64_t stored_revision; /* of snapshot-stale; 0: of none */
-    unsigned status;          /* instead of the table's; 0: the table's */
+    uint64_t stored_revision;   /* of snapshot-stale; 0: of none */
+    unsigned status;            /* instead of the table's; 0: the table's */
+    const struct bytes *leases; /* that are lost */
+    size_t lease_count;
 };
 
 /* A problem document in the encoding that the client accepts (JSON unless it accepts only
