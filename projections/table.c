@@ -10,7 +10,7 @@
 #include "storage/base/timestamp.h"
 #include "table_script.h"
 
-#define BATCH_EVENTS   5000
+#define BATCH_EVENTS   20000
 #define STATEMENTS_MAX 1024
 /* Steps of SQLite's virtual machine for all statements of one event, and for the schema: some
  * tenths of a second. */

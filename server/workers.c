@@ -39,6 +39,14 @@ int64_t workers_now_us(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+/* Processor time of the thread that asks. */
+static int64_t thread_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 /* ---- claims ---- */
 
 void workers_claim(struct workers *w, struct projection *p)
@@ -241,7 +249,7 @@ static bool is_due(const struct part *part, bool serves, uint64_t wanted, struct
     }
     int64_t from_us = part->retry_at_us;
     bool awaited = wanted > part->seen.position;
-    if (serves && !(awaited && wanted <= look->position) && part->rest_until_us > from_us) {
+    if (!(awaited && wanted <= look->position) && part->rest_until_us > from_us) {
         from_us = part->rest_until_us;
         look->watches = look->watches || awaited;
     }
@@ -373,6 +381,23 @@ static bool step_part(struct workers *w, struct projection *p, struct part *part
     return err == ERR_OK && caught_up;
 }
 
+/* A step of a build, which gives way to appends: where the log moved meanwhile and it had to wait
+ * for a processor or the disk, it rests as long as it waited, at most as long as it ran. True: it
+ * has caught up. */
+static bool step_build(struct workers *w, const struct look *look)
+{
+    struct part *part = &look->found->building;
+    int64_t began_us = workers_now_us(), ran_us = thread_us();
+    bool caught_up = step_part(w, look->found, part);
+    int64_t now_us = workers_now_us();
+    ran_us = thread_us() - ran_us;
+    int64_t waited_us = now_us - began_us - ran_us;
+    bool appends = feed_position(w->options.feed) > look->position;
+    part->rest_until_us =
+        appends && !caught_up ? now_us + (waited_us < ran_us ? waited_us : ran_us) : 0;
+    return caught_up;
+}
+
 /* A model that is swapped in is not behind the one it takes the place of, so that what a client has
  * read stays read. */
 static void step(struct workers *w, const struct look *look)
@@ -383,7 +408,7 @@ static void step(struct workers *w, const struct look *look)
         p->serving.rest_until_us =
             rests ? workers_now_us() + (int64_t)w->options.rest_ms * 1000 : 0;
     }
-    if (!look->builds || !step_part(w, p, &p->building)) {
+    if (!look->builds || !step_build(w, look)) {
         return;
     }
     struct runner_status built;

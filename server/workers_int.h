@@ -30,7 +30,7 @@ struct part {
     const struct model_kind *kind;
     uint64_t since, patches; /* see struct workers_model */
     int64_t retry_at_us;     /* after an error that may pass: not before; monotonic */
-    int64_t rest_until_us;   /* it had caught up: lets events gather until then; monotonic */
+    int64_t rest_until_us;   /* has caught up, or gives way to appends; monotonic */
     err_t failing;           /* that error; of whoever has claimed it */
     err_t shown_failing;     /* as of the last step */
     int64_t logged_us;       /* when such a one was logged last; 0: never */
