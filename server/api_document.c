@@ -1,6 +1,7 @@
 /* api_document: reading the documents of a document projection: one by its key, or in the order of
  * the keys. */
 #include "server/api_projection.h"
+#include "server/codec_projection.h"
 #include "server/router.h"
 
 #include <inttypes.h>
@@ -11,6 +12,8 @@
 /* What the rows are written with: "key", "document". */
 struct rows {
     struct buf *b;
+    enum encoding encoding;
+    bool alone; /* not in a list */
     uint64_t count;
     struct buf last; /* key */
 };
@@ -25,11 +28,17 @@ static err_t put_document(void *ctx, const struct sql_value *values, unsigned n)
 {
     struct rows *r = ctx;
     (void)n;
-    buf_put_string(r->b, r->count == 0 ? "{\"key\":" : ",{\"key\":");
-    buf_put_json_string(r->b, values[0].bytes);
-    buf_put_string(r->b, ",\"document\":");
-    buf_put(r->b, values[1].bytes);
-    buf_put_byte(r->b, '}');
+    if (r->encoding == ENCODING_PROTOBUF && r->alone) {
+        codec_put_document(r->b, values[0].bytes, values[1].bytes, 0);
+    } else if (r->encoding == ENCODING_PROTOBUF) {
+        codec_put_document_entry(r->b, values[0].bytes, values[1].bytes);
+    } else {
+        buf_put_string(r->b, r->count == 0 ? "{\"key\":" : ",{\"key\":");
+        buf_put_json_string(r->b, values[0].bytes);
+        buf_put_string(r->b, ",\"document\":");
+        buf_put(r->b, values[1].bytes);
+        buf_put_byte(r->b, '}');
+    }
     buf_clear(&r->last);
     buf_put(&r->last, values[0].bytes);
     r->count++;
@@ -74,7 +83,7 @@ static err_t read_one(struct job *job, struct reader *reader, uint64_t *ret_posi
 {
     const struct read_request *r = job->ctx;
     const struct query_argument arguments[] = {{.value = text_value(r->key)}};
-    struct rows rows = {.b = &job->body};
+    struct rows rows = {.b = &job->body, .encoding = job->encoding, .alone = true};
     buf_init(&rows.last, EVENT_NAME_MAX * 16);
     struct model_query q = {.sql =
                                 BYTES_LITERAL("SELECT key, document FROM documents WHERE key = ?"),
@@ -86,6 +95,8 @@ static err_t read_one(struct job *job, struct reader *reader, uint64_t *ret_posi
     if (err == ERR_OK && rows.count == 0) {
         job_fail(job, PROBLEM_DOCUMENT_NOT_FOUND, "key",
                  "no document has this key at position %" PRIu64, *ret_position);
+    } else if (err == ERR_OK && job->encoding == ENCODING_PROTOBUF) {
+        codec_put_number(&job->body, 3, *ret_position);
     } else if (err == ERR_OK) {
         job->body.n--; /* the closing brace */
         buf_put_format(&job->body, ",\"position\":%" PRIu64 "}", *ret_position);
@@ -158,7 +169,7 @@ void api_document(struct http_request *rq, struct app *app)
     if (!api_projection_name(rq, false, &name) || !query_read(rq, parameters)) {
         return;
     }
-    unsigned offered = OFFER(ENCODING_SSE) | (follows ? 0 : OFFER(ENCODING_JSON));
+    unsigned offered = OFFER(ENCODING_SSE) | (follows ? 0 : API_PROJECTION_OFFER);
     if (!reply_negotiate(rq, offered, &encoding) ||
         !check_following(rq, &r, encoding == ENCODING_SSE)) {
         return;
@@ -172,6 +183,20 @@ void api_document(struct http_request *rq, struct app *app)
 }
 
 /* ---- many ---- */
+
+static void put_end(struct job *job, const struct rows *rows, bool end, uint64_t position)
+{
+    struct buf *b = &job->body;
+    if (job->encoding == ENCODING_PROTOBUF) {
+        codec_put_text(b, 2, buf_bytes(&rows->last));
+        codec_put_number(b, 3, end);
+        codec_put_number(b, 4, position);
+        return;
+    }
+    buf_put_string(b, "],\"next\":");
+    buf_put_json_string(b, buf_bytes(&rows->last));
+    buf_put_format(b, ",\"end\":%s,\"position\":%" PRIu64 "}", end ? "true" : "false", position);
+}
 
 /* Keys that start with the prefix are those from it to before its last byte plus one, which no text
  * ends with where it is 0xff. */
@@ -192,10 +217,11 @@ static err_t read_list(struct job *job, struct reader *reader, uint64_t *ret_pos
         {.value = text_value(bytes_of(end, end_n))},
         {.value = {.kind = SQL_INTEGER, .integer = (int64_t)r->limit.value}},
     };
-    struct rows rows = {.b = &job->body};
+    struct rows rows = {.b = &job->body, .encoding = job->encoding};
+    bool json = job->encoding == ENCODING_JSON;
     buf_init(&rows.last, EVENT_NAME_MAX * 16);
     buf_put(&rows.last, r->after_key);
-    buf_put_string(&job->body, "{\"documents\":[");
+    buf_put_string(&job->body, json ? "{\"documents\":[" : "");
     struct model_query q = {.sql =
                                 BYTES_LITERAL("SELECT key, document FROM documents WHERE key > ? "
                                               "AND key >= ? AND key < ? ORDER BY key LIMIT ?"),
@@ -203,10 +229,7 @@ static err_t read_list(struct job *job, struct reader *reader, uint64_t *ret_pos
                             .argument_count = 4,
                             .bytes_max = job->app->limits.query_bytes_max};
     err_t err = query(reader, &q, &rows, ret_position, et);
-    buf_put_string(&job->body, "],\"next\":");
-    buf_put_json_string(&job->body, buf_bytes(&rows.last));
-    buf_put_format(&job->body, ",\"end\":%s,\"position\":%" PRIu64 "}",
-                   rows.count < r->limit.value ? "true" : "false", *ret_position);
+    put_end(job, &rows, rows.count < r->limit.value, *ret_position);
     buf_done(&rows.last);
     return err;
 }
@@ -222,7 +245,7 @@ void api_documents_list(struct http_request *rq, struct app *app)
     enum encoding encoding;
     struct bytes name;
     if (!api_projection_name(rq, false, &name) || !query_read(rq, parameters) ||
-        !reply_negotiate(rq, OFFER(ENCODING_JSON), &encoding)) {
+        !reply_negotiate(rq, API_PROJECTION_OFFER, &encoding)) {
         return;
     }
     if (r.limit.value > DOCUMENTS_MAX) {

@@ -4,6 +4,7 @@
  * as a job, since checking a script and opening a model take longer than an event loop may. */
 #include "server/api_projection.h"
 
+#include "server/codec_projection.h"
 #include "server/ids.h"
 #include "server/projection_json.h"
 #include "server/query.h"
@@ -65,23 +66,28 @@ void api_projections_list(struct http_request *rq, struct app *app)
 {
     static const struct query_parameter none[] = {{NULL, QUERY_FLAG, NULL}};
     enum encoding encoding;
-    if (!query_read(rq, none) || !reply_negotiate(rq, OFFER(ENCODING_JSON), &encoding)) {
+    if (!query_read(rq, none) || !reply_negotiate(rq, API_PROJECTION_OFFER, &encoding)) {
         return;
     }
     struct buf b;
     struct projection *p;
-    bool any = false;
+    bool any = false, json = encoding == ENCODING_JSON;
     buf_init(&b, ANSWER_BYTES_MAX);
-    buf_put_string(&b, "{\"projections\":[");
+    buf_put_string(&b, json ? "{\"projections\":[" : "");
     for (size_t i = 0; (p = workers_at(app->workers, i)) != NULL; i++) {
         struct projection_status status;
-        if (workers_get_status(app->workers, p, &status)) {
+        if (!workers_get_status(app->workers, p, &status)) {
+            continue;
+        }
+        if (json) {
             buf_put_string(&b, any ? "," : "");
             projection_json_put(&b, &status, BYTES_NONE);
-            any = true;
+        } else {
+            codec_put_projection_entry(&b, &status);
         }
+        any = true;
     }
-    buf_put_string(&b, "]}");
+    buf_put_string(&b, json ? "]}" : "");
     reply_body(rq, 200, encoding, store_position(app->store), &b);
 }
 
@@ -91,13 +97,18 @@ static uint64_t position_of(const struct projection_status *s)
     return s->serving.version != 0 ? s->serving.position : s->building.position;
 }
 
-static void put_whole(struct buf *b, struct app *app, struct projection *p,
+static void put_whole(struct buf *b, enum encoding encoding, struct app *app, struct projection *p,
                       const struct projection_status *status)
 {
     struct buf source;
     buf_init(&source, COMMAND_BYTES_MAX);
     bool has_source = workers_get_source(app->workers, p, &source);
-    projection_json_put(b, status, has_source ? bytes_of(source.p, source.n) : BYTES_NONE);
+    struct bytes text = has_source ? bytes_of(source.p, source.n) : BYTES_NONE;
+    if (encoding == ENCODING_PROTOBUF) {
+        codec_put_projection(b, status, text);
+    } else {
+        projection_json_put(b, status, text);
+    }
     buf_done(&source);
 }
 
@@ -108,7 +119,7 @@ void api_projection_info(struct http_request *rq, struct app *app)
     struct bytes name;
     struct projection_status status;
     if (!api_projection_name(rq, false, &name) || !query_read(rq, none) ||
-        !reply_negotiate(rq, OFFER(ENCODING_JSON), &encoding)) {
+        !reply_negotiate(rq, API_PROJECTION_OFFER, &encoding)) {
         return;
     }
     struct projection *p = api_projection_find(rq, app, name);
@@ -118,7 +129,7 @@ void api_projection_info(struct http_request *rq, struct app *app)
     struct buf b;
     buf_init(&b, ANSWER_BYTES_MAX);
     (void)workers_get_status(app->workers, p, &status);
-    put_whole(&b, app, p, &status);
+    put_whole(&b, encoding, app, p, &status);
     reply_body(rq, 200, encoding, position_of(&status), &b);
 }
 
@@ -129,13 +140,17 @@ static void answer_status(struct job *job, struct bytes name)
     struct projection *p = workers_find(job->app->workers, name);
     buf_init(&job->body, ANSWER_BYTES_MAX);
     if (p == NULL || !workers_get_status(job->app->workers, p, &status)) {
-        buf_put_string(&job->body, "{\"name\":");
-        buf_put_json_string(&job->body, name);
-        buf_put_string(&job->body, ",\"deleted\":true}");
+        if (job->encoding == ENCODING_PROTOBUF) {
+            codec_put_projection_deleted(&job->body, name);
+        } else {
+            buf_put_string(&job->body, "{\"name\":");
+            buf_put_json_string(&job->body, name);
+            buf_put_string(&job->body, ",\"deleted\":true}");
+        }
         job->position = store_position(job->app->store);
         return;
     }
-    put_whole(&job->body, job->app, p, &status);
+    put_whole(&job->body, job->encoding, job->app, p, &status);
     job->position = position_of(&status);
 }
 
@@ -398,12 +413,12 @@ void api_projection_put(struct http_request *rq, struct app *app)
     enum encoding encoding;
     struct change_request read = {.kind = CATALOG_DEFINED};
     if (!api_projection_name(rq, true, &read.name) || !query_read(rq, parameters) ||
-        !reply_negotiate(rq, OFFER(ENCODING_JSON), &encoding) ||
+        !reply_negotiate(rq, API_PROJECTION_OFFER, &encoding) ||
         !read_policy(rq, &o, &read.definition.policy) || !read_source(rq, app, &read.definition)) {
         return;
     }
     if (o.dry_run) {
-        api_projection_dry_run(rq, app, &read.definition, o.limit.value);
+        api_projection_dry_run(rq, app, &read.definition, o.limit.value, encoding);
         return;
     }
     if (o.limit.given) {
@@ -413,6 +428,7 @@ void api_projection_put(struct http_request *rq, struct app *app)
     struct job *job = job_new(rq, app, sizeof read);
     if (job != NULL) {
         memcpy(job->ctx, &read, sizeof read);
+        job->encoding = encoding;
         job->run = run_definition;
         jobs_submit(app->jobs, job);
     }
@@ -427,13 +443,14 @@ static void submit_order(struct http_request *rq, struct app *app, enum catalog_
     enum encoding encoding;
     struct bytes name;
     if (!api_projection_name(rq, true, &name) || !query_read(rq, none) ||
-        !reply_negotiate(rq, OFFER(ENCODING_JSON), &encoding)) {
+        !reply_negotiate(rq, API_PROJECTION_OFFER, &encoding)) {
         return;
     }
     struct job *job = job_new(rq, app, sizeof(struct change_request));
     if (job != NULL) {
         struct change_request *c = job->ctx;
         *c = (struct change_request){.kind = kind, .rebuild = rebuild, .name = name};
+        job->encoding = encoding;
         job->run = run;
         jobs_submit(app->jobs, job);
     }

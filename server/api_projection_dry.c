@@ -1,5 +1,6 @@
 /* api_projection_dry: what a definition would do with the first events, in memory. */
 #include "server/api_projection.h"
+#include "server/codec_projection.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -42,48 +43,81 @@ static err_t dry_steps(struct dry_run *d, struct runner *r)
     return err;
 }
 
+static err_t query_sample(struct dry_run *d, const char *table, const struct query_sink *sink)
+{
+    char sql[EVENT_NAME_MAX * 2];
+    uint64_t position;
+    int n = snprintf(sql, sizeof sql, "SELECT * FROM \"%s\" LIMIT %d", table, DRY_RUN_ROWS);
+    const struct model_query query = {.sql = bytes_of(sql, (size_t)n),
+                                      .rows_max = DRY_RUN_ROWS,
+                                      .bytes_max = d->job->app->limits.query_bytes_max};
+    return n > 0 && (size_t)n < sizeof sql && strchr(table, '"') == NULL
+               ? reader_query(d->reader, &query, sink, &position, d->et)
+               : ERR_LIMIT;
+}
+
 /* A table with its number of rows and the first few of them. */
 static void put_sample(void *ctx, const char *table, uint64_t rows)
 {
     struct dry_run *d = ctx;
     struct buf *b = &d->job->body;
-    char sql[EVENT_NAME_MAX * 2];
     buf_put_string(b, d->any ? ",{\"name\":" : "{\"name\":");
     d->any = true;
     buf_put_json_string(b, bytes_of_string(table));
     buf_put_format(b, ",\"count\":%" PRIu64 ",\"sample\":", rows);
-    int n = snprintf(sql, sizeof sql, "SELECT * FROM \"%s\" LIMIT %d", table, DRY_RUN_ROWS);
     struct json_rows sample = {.b = b};
     const struct query_sink sink = json_rows_sink(&sample);
-    const struct model_query query = {.sql = bytes_of(sql, (size_t)n),
-                                      .rows_max = DRY_RUN_ROWS,
-                                      .bytes_max = d->job->app->limits.query_bytes_max};
-    uint64_t position;
-    err_t err = n > 0 && (size_t)n < sizeof sql && strchr(table, '"') == NULL
-                    ? reader_query(d->reader, &query, &sink, &position, d->et)
-                    : ERR_LIMIT;
+    err_t err = query_sample(d, table, &sink);
     buf_put_string(b, err == ERR_OK ? "]}}" : "null}");
     d->err = d->err == ERR_OK && err != ERR_LIMIT ? err : d->err;
+}
+
+static void put_sample_message(void *ctx, const char *table, uint64_t rows)
+{
+    struct dry_run *d = ctx;
+    struct buf message, sample;
+    size_t max = d->job->app->limits.query_bytes_max * 2 + API_PROJECTION_BODY_SLACK;
+    buf_init(&message, max);
+    buf_init(&sample, max);
+    codec_put_text(&message, 1, bytes_of_string(table));
+    codec_put_number(&message, 2, rows);
+    const struct query_sink sink = codec_rows_sink(&sample);
+    err_t err = query_sample(d, table, &sink);
+    if (err == ERR_OK) {
+        codec_put_nested(&message, 3, buf_bytes(&sample));
+    }
+    codec_put_nested(&d->job->body, 4, buf_bytes(&message));
+    d->err = d->err == ERR_OK && err != ERR_LIMIT ? err : d->err;
+    buf_done(&message);
+    buf_done(&sample);
 }
 
 static err_t put_dry_run(struct dry_run *d, struct model *m)
 {
     struct buf *b = &d->job->body;
+    bool json = d->job->encoding == ENCODING_JSON;
+    const struct errors_page errors = {b, d->job->encoding, 5, 0, DRY_RUN_ERRORS};
     uint64_t position;
     err_t err = reader_of_model(m, &d->reader, d->et);
     if (err != ERR_OK) {
         return err;
     }
     d->job->position = model_checkpoint(m);
-    buf_put_format(b, "{\"dry_run\":true,\"kind\":\"%s\",\"position\":%" PRIu64 ",\"tables\":[",
-                   d->definition.kind->name, d->job->position);
-    err = model_count_rows(m, put_sample, d, d->et);
-    buf_put_string(b, "],");
+    if (json) {
+        buf_put_format(b, "{\"dry_run\":true,\"kind\":\"%s\",\"position\":%" PRIu64 ",\"tables\":[",
+                       d->definition.kind->name, d->job->position);
+    } else {
+        codec_put_number(b, 1, true);
+        codec_put_text(b, 2, bytes_of_string(d->definition.kind->name));
+        codec_put_number(b, 3, d->job->position);
+    }
+    err = model_count_rows(m, json ? put_sample : put_sample_message, d, d->et);
+    buf_put_string(b, json ? "]," : "");
     if (err == ERR_OK) {
         err = d->err;
     }
     if (err == ERR_OK) {
-        err = api_projection_put_errors(b, d->reader, 0, DRY_RUN_ERRORS, &position, d->et);
+        err = api_projection_put_errors(&errors, d->reader, &position, d->et);
     }
     reader_close(d->reader);
     return err;
@@ -110,7 +144,11 @@ static void run_dry(struct job *job)
         struct runner_status status;
         runner_get_status(r, &status);
         err = put_dry_run(d, m);
-        buf_put_format(&job->body, ",\"events\":%" PRIu64 "}", status.events);
+        if (job->encoding == ENCODING_JSON) {
+            buf_put_format(&job->body, ",\"events\":%" PRIu64 "}", status.events);
+        } else {
+            codec_put_number(&job->body, 8, status.events);
+        }
     }
     runner_free(r);
     if (err != ERR_OK) {
@@ -119,7 +157,8 @@ static void run_dry(struct job *job)
 }
 
 void api_projection_dry_run(struct http_request *rq, struct app *app,
-                            const struct catalog_definition *d, uint64_t limit)
+                            const struct catalog_definition *d, uint64_t limit,
+                            enum encoding encoding)
 {
     if (limit > DRY_RUN_EVENTS_MAX) {
         reply_problem_detail(rq, PROBLEM_INVALID_PARAMETER, "query.limit", "must be at most %d",
@@ -131,6 +170,7 @@ void api_projection_dry_run(struct http_request *rq, struct app *app,
         struct dry_run *dry = job->ctx;
         dry->definition = *d;
         dry->limit = limit == 0 ? DRY_RUN_EVENTS : limit;
+        job->encoding = encoding;
         job->run = run_dry;
         jobs_submit(app->jobs, job);
     }

@@ -5,6 +5,7 @@
  * been then. Who needs the order builds the model anew: a changed script does, and so does
  * `rebuild`. */
 #include "server/api_projection.h"
+#include "server/codec_projection.h"
 #include "server/router.h"
 
 #include "storage/base/check.h"
@@ -58,6 +59,29 @@ static void fail(struct job *job, err_t err, const struct err_text *et)
     }
 }
 
+static void put_json(struct buf *b, const struct errors_request *r)
+{
+    buf_put_format(b,
+                   "{\"retried\":%" PRIu64 ",\"discarded\":%" PRIu64 ",\"failed\":%" PRIu64
+                   ",\"next\":%" PRIu64 ",\"end\":%s",
+                   r->retried, r->discarded, r->failed, r->after, r->end ? "true" : "false");
+    if (r->failed > 0) {
+        buf_put_string(b, ",\"detail\":");
+        buf_put_json_string(b, bytes_of_string(r->first));
+    }
+    buf_put_byte(b, '}');
+}
+
+static void put_message(struct buf *b, const struct errors_request *r)
+{
+    codec_put_number(b, 1, r->retried);
+    codec_put_number(b, 2, r->discarded);
+    codec_put_number(b, 3, r->failed);
+    codec_put_number(b, 4, r->after);
+    codec_put_number(b, 5, r->end);
+    codec_put_text(b, 6, bytes_of_string(r->first));
+}
+
 static void answer(struct job *job)
 {
     const struct errors_request *r = job->ctx;
@@ -65,15 +89,11 @@ static void answer(struct job *job)
     (void)workers_get_model(job->app->workers, r->projection, &model);
     job->position = model.position;
     buf_init(&job->body, ANSWER_BYTES);
-    buf_put_format(&job->body,
-                   "{\"retried\":%" PRIu64 ",\"discarded\":%" PRIu64 ",\"failed\":%" PRIu64
-                   ",\"next\":%" PRIu64 ",\"end\":%s",
-                   r->retried, r->discarded, r->failed, r->after, r->end ? "true" : "false");
-    if (r->failed > 0) {
-        buf_put_string(&job->body, ",\"detail\":");
-        buf_put_json_string(&job->body, bytes_of_string(r->first));
+    if (job->encoding == ENCODING_PROTOBUF) {
+        put_message(&job->body, r);
+    } else {
+        put_json(&job->body, r);
     }
-    buf_put_byte(&job->body, '}');
 }
 
 /* ---- one ---- */
@@ -105,11 +125,12 @@ static void run_discard(struct job *job)
 }
 
 static void submit(struct http_request *rq, struct app *app, const struct errors_request *read,
-                   void (*run)(struct job *job))
+                   enum encoding encoding, void (*run)(struct job *job))
 {
     struct job *job = job_new(rq, app, sizeof *read);
     if (job != NULL) {
         memcpy(job->ctx, read, sizeof *read);
+        job->encoding = encoding;
         job->run = run;
         jobs_submit(app->jobs, job);
     }
@@ -122,7 +143,7 @@ static void submit_one(struct http_request *rq, struct app *app, void (*run)(str
     enum encoding encoding;
     struct bytes name;
     if (!api_projection_name(rq, true, &name) || !query_read(rq, none) ||
-        !reply_negotiate(rq, OFFER(ENCODING_JSON), &encoding)) {
+        !reply_negotiate(rq, API_PROJECTION_OFFER, &encoding)) {
         return;
     }
     if (!query_parse_number(http_path_segment(rq, 4), &r.position) || r.position == 0) {
@@ -133,7 +154,7 @@ static void submit_one(struct http_request *rq, struct app *app, void (*run)(str
     r.after = r.position;
     r.projection = api_projection_find(rq, app, name);
     if (r.projection != NULL) {
-        submit(rq, app, &r, run);
+        submit(rq, app, &r, encoding, run);
     }
 }
 
@@ -250,12 +271,12 @@ void api_projection_errors_retry(struct http_request *rq, struct app *app)
     enum encoding encoding;
     struct bytes name;
     if (!api_projection_name(rq, true, &name) || !query_read(rq, parameters) ||
-        !reply_negotiate(rq, OFFER(ENCODING_JSON), &encoding)) {
+        !reply_negotiate(rq, API_PROJECTION_OFFER, &encoding)) {
         return;
     }
     r.after = after.value;
     r.projection = api_projection_find(rq, app, name);
     if (r.projection != NULL) {
-        submit(rq, app, &r, run_retry_all);
+        submit(rq, app, &r, encoding, run_retry_all);
     }
 }

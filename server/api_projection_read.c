@@ -3,6 +3,7 @@
  * Each is a job. A query that waits for a position is not run before the model is there, and holds
  * nothing meanwhile. */
 #include "server/api_projection.h"
+#include "server/codec_projection.h"
 #include "server/router.h"
 
 #include "storage/base/check.h"
@@ -129,7 +130,8 @@ static err_t read_query(struct job *job, struct reader *reader, uint64_t *ret_po
 {
     struct read_request *r = job->ctx;
     struct json_rows rows = {.b = &job->body};
-    const struct query_sink sink = json_rows_sink(&rows);
+    bool json = job->encoding == ENCODING_JSON;
+    const struct query_sink sink = json ? json_rows_sink(&rows) : codec_rows_sink(&job->body);
     const struct model_query query = {.sql = r->query.sql,
                                       .arguments = r->query.arguments,
                                       .argument_count = r->query.argument_count,
@@ -138,8 +140,10 @@ static err_t read_query(struct job *job, struct reader *reader, uint64_t *ret_po
                                       .cancelled = api_projection_is_over,
                                       .cancel_ctx = job};
     err_t err = reader_query(reader, &query, &sink, ret_position, et);
-    if (err == ERR_OK) {
+    if (err == ERR_OK && json) {
         buf_put_format(rows.b, "],\"position\":%" PRIu64 "}", *ret_position);
+    } else if (err == ERR_OK) {
+        codec_put_number(&job->body, CODEC_RESULT_POSITION, *ret_position);
     }
     return err;
 }
@@ -148,10 +152,14 @@ bool api_projection_read_query(struct http_request *rq, struct bytes body, struc
                                struct read_request *read)
 {
     struct json_query *q = &read->query;
-    if (json_query_read(body, arena, q)) {
+    bool json = read->body == ENCODING_JSON;
+    if (json ? json_query_read(body, arena, q) : codec_read_query(body, arena, q)) {
         return true;
     }
-    reply_problem(rq, q->malformed ? PROBLEM_INVALID_JSON : PROBLEM_INVALID_FIELD,
+    reply_problem(rq,
+                  !q->malformed ? PROBLEM_INVALID_FIELD
+                  : json        ? PROBLEM_INVALID_JSON
+                                : PROBLEM_INVALID_PROTOBUF,
                   &(struct problem_extra){.detail = q->detail, .field = q->field});
     return false;
 }
@@ -186,16 +194,11 @@ void api_projection_query(struct http_request *rq, struct app *app)
         {"wait", QUERY_WAIT, &r.wait},
         {NULL, QUERY_FLAG, NULL},
     };
-    enum encoding encoding, body;
+    enum encoding encoding;
     struct bytes name;
     if (!api_projection_name(rq, false, &name) || !query_read(rq, parameters) ||
-        !reply_content_type(rq, &body) ||
-        !reply_negotiate(rq, OFFER(ENCODING_JSON) | OFFER(ENCODING_NDJSON), &encoding)) {
-        return;
-    }
-    if (body != ENCODING_JSON) {
-        reply_problem(rq, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
-                      &(struct problem_extra){.hint = "send application/json"});
+        !reply_content_type(rq, &r.body) ||
+        !reply_negotiate(rq, API_PROJECTION_OFFER | OFFER(ENCODING_NDJSON), &encoding)) {
         return;
     }
     r.projection = api_projection_find(rq, app, name);
@@ -211,7 +214,8 @@ void api_projection_query(struct http_request *rq, struct app *app)
 
 struct schema {
     struct buf *b;
-    char table[EVENT_NAME_MAX + 1];
+    struct buf table; /* in protobuf: the one whose columns come */
+    char name[EVENT_NAME_MAX + 1];
     bool any;
 };
 
@@ -222,19 +226,25 @@ static err_t skip_columns(void *ctx, const char *const *names, unsigned n, uint6
 }
 
 /* Rows come by table: "table", "kind", "column", "type", "not_null", "primary_key". */
+static bool is_next_table(struct schema *s, const struct sql_value *v)
+{
+    char name[sizeof s->name];
+    snprintf(name, sizeof name, "%.*s", BYTES_ARGS(v[0].bytes));
+    bool next = !s->any || strcmp(name, s->name) != 0;
+    memcpy(s->name, name, sizeof name);
+    return next;
+}
+
 static err_t put_schema_row(void *ctx, const struct sql_value *v, unsigned n)
 {
     struct schema *s = ctx;
     CHECK(n == 6);
-    char table[sizeof s->table];
-    snprintf(table, sizeof table, "%.*s", BYTES_ARGS(v[0].bytes));
-    if (!s->any || strcmp(table, s->table) != 0) {
+    if (is_next_table(s, v)) {
         buf_put_string(s->b, s->any ? "]},{\"name\":" : "{\"name\":");
         buf_put_json_string(s->b, v[0].bytes);
         buf_put_string(s->b, ",\"kind\":");
         buf_put_json_string(s->b, v[1].bytes);
         buf_put_string(s->b, ",\"columns\":[");
-        memcpy(s->table, table, sizeof table);
         s->any = true;
     } else {
         buf_put_byte(s->b, ',');
@@ -248,14 +258,52 @@ static err_t put_schema_row(void *ctx, const struct sql_value *v, unsigned n)
     return ERR_OK;
 }
 
+/* The table before is whole. */
+static void end_table(struct schema *s)
+{
+    if (s->any) {
+        codec_put_nested(s->b, 1, buf_bytes(&s->table));
+    }
+    buf_clear(&s->table);
+}
+
+static err_t put_schema_message(void *ctx, const struct sql_value *v, unsigned n)
+{
+    struct schema *s = ctx;
+    struct buf column;
+    CHECK(n == 6);
+    if (is_next_table(s, v)) {
+        end_table(s);
+        codec_put_text(&s->table, 1, v[0].bytes);
+        codec_put_text(&s->table, 2, v[1].bytes);
+        s->any = true;
+    }
+    buf_init(&column, API_PROJECTION_BODY_SLACK);
+    codec_put_text(&column, 1, v[2].bytes);
+    codec_put_text(&column, 2, v[3].bytes);
+    codec_put_number(&column, 3, v[4].integer != 0);
+    codec_put_number(&column, 4, v[5].integer != 0);
+    codec_put_nested(&s->table, 3, buf_bytes(&column));
+    buf_done(&column);
+    return ERR_OK;
+}
+
 static err_t read_schema(struct job *job, struct reader *reader, uint64_t *ret_position,
                          struct err_text *et)
 {
     struct schema s = {.b = &job->body};
-    const struct query_sink sink = {skip_columns, put_schema_row, &s};
-    buf_put_string(s.b, "{\"tables\":[");
+    bool json = job->encoding == ENCODING_JSON;
+    const struct query_sink sink = {skip_columns, json ? put_schema_row : put_schema_message, &s};
+    buf_init(&s.table, SQL_TEXT_BYTES_MAX);
+    buf_put_string(s.b, json ? "{\"tables\":[" : "");
     err_t err = reader_schema(reader, &sink, ret_position, et);
-    buf_put_format(s.b, "%s],\"position\":%" PRIu64 "}", s.any ? "]}" : "", *ret_position);
+    if (json) {
+        buf_put_format(s.b, "%s],\"position\":%" PRIu64 "}", s.any ? "]}" : "", *ret_position);
+    } else {
+        end_table(&s);
+        codec_put_number(s.b, 2, *ret_position);
+    }
+    buf_done(&s.table);
     return err;
 }
 
@@ -266,7 +314,7 @@ void api_projection_schema(struct http_request *rq, struct app *app)
     enum encoding encoding;
     struct bytes name;
     if (!api_projection_name(rq, false, &name) || !query_read(rq, none) ||
-        !reply_negotiate(rq, OFFER(ENCODING_JSON), &encoding)) {
+        !reply_negotiate(rq, API_PROJECTION_OFFER, &encoding)) {
         return;
     }
     r.projection = api_projection_find(rq, app, name);
@@ -278,38 +326,53 @@ void api_projection_schema(struct http_request *rq, struct app *app)
 /* ---- GET …/errors ---- */
 
 struct errors {
-    struct buf *b;
+    const struct errors_page *page;
     uint64_t count, last;
 };
+
+static void put_error_json(struct buf *b, const struct sql_value *v, bool first)
+{
+    buf_put_format(b, "%s{\"position\":%" PRId64 ",\"stream\":", first ? "" : ",", v[0].integer);
+    buf_put_json_string(b, v[1].bytes);
+    buf_put_string(b, ",\"type\":");
+    buf_put_json_string(b, v[2].bytes);
+    buf_put_format(b, ",\"attempts\":%" PRId64 ",\"skipped\":%s,\"detail\":", v[4].integer,
+                   v[5].integer != 0 ? "true" : "false");
+    buf_put_json_string(b, v[6].bytes);
+    buf_put_byte(b, '}');
+}
 
 /* "position", "stream", "type", "time_us", "attempts", "skipped", "error" */
 static err_t put_error_row(void *ctx, const struct sql_value *v, unsigned n)
 {
     struct errors *e = ctx;
     CHECK(n == 7);
-    buf_put_format(e->b, "%s{\"position\":%" PRId64 ",\"stream\":", e->count == 0 ? "" : ",",
-                   v[0].integer);
-    buf_put_json_string(e->b, v[1].bytes);
-    buf_put_string(e->b, ",\"type\":");
-    buf_put_json_string(e->b, v[2].bytes);
-    buf_put_format(e->b, ",\"attempts\":%" PRId64 ",\"skipped\":%s,\"detail\":", v[4].integer,
-                   v[5].integer != 0 ? "true" : "false");
-    buf_put_json_string(e->b, v[6].bytes);
-    buf_put_byte(e->b, '}');
+    if (e->page->encoding == ENCODING_PROTOBUF) {
+        codec_put_error_row(e->page->b, e->page->field, v);
+    } else {
+        put_error_json(e->page->b, v, e->count == 0);
+    }
     e->count++;
     e->last = (uint64_t)v[0].integer;
     return ERR_OK;
 }
 
-err_t api_projection_put_errors(struct buf *b, struct reader *reader, uint64_t after,
-                                uint64_t limit, uint64_t *ret_position, struct err_text *et)
+err_t api_projection_put_errors(const struct errors_page *page, struct reader *reader,
+                                uint64_t *ret_position, struct err_text *et)
 {
-    struct errors e = {.b = b, .last = after};
+    struct errors e = {.page = page, .last = page->after};
     const struct query_sink sink = {skip_columns, put_error_row, &e};
-    buf_put_string(b, "\"errors\":[");
-    err_t err = reader_errors(reader, after, limit, &sink, ret_position, et);
-    buf_put_format(b, "],\"next\":%" PRIu64 ",\"end\":%s", e.last,
-                   e.count < limit ? "true" : "false");
+    bool json = page->encoding == ENCODING_JSON;
+    buf_put_string(page->b, json ? "\"errors\":[" : "");
+    err_t err = reader_errors(reader, page->after, page->limit, &sink, ret_position, et);
+    bool end = e.count < page->limit;
+    if (json) {
+        buf_put_format(page->b, "],\"next\":%" PRIu64 ",\"end\":%s", e.last,
+                       end ? "true" : "false");
+    } else {
+        codec_put_number(page->b, page->field + 1, e.last);
+        codec_put_number(page->b, page->field + 2, end);
+    }
     return err;
 }
 
@@ -317,10 +380,11 @@ static err_t read_errors(struct job *job, struct reader *reader, uint64_t *ret_p
                          struct err_text *et)
 {
     const struct read_request *r = job->ctx;
-    buf_put_byte(&job->body, '{');
-    err_t err = api_projection_put_errors(&job->body, reader, r->after.value, r->limit.value,
-                                          ret_position, et);
-    buf_put_byte(&job->body, '}');
+    bool json = job->encoding == ENCODING_JSON;
+    const struct errors_page page = {&job->body, job->encoding, 1, r->after.value, r->limit.value};
+    buf_put_string(&job->body, json ? "{" : "");
+    err_t err = api_projection_put_errors(&page, reader, ret_position, et);
+    buf_put_string(&job->body, json ? "}" : "");
     return err;
 }
 
@@ -337,7 +401,7 @@ void api_projection_errors(struct http_request *rq, struct app *app)
     enum encoding encoding;
     struct bytes name;
     if (!api_projection_name(rq, false, &name) || !query_read(rq, parameters) ||
-        !reply_negotiate(rq, OFFER(ENCODING_JSON), &encoding)) {
+        !reply_negotiate(rq, API_PROJECTION_OFFER, &encoding)) {
         return;
     }
     if (r.limit.value > ERRORS_MAX) {

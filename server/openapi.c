@@ -3,6 +3,7 @@
  * openapi_ files. */
 #include "daybook/v1/commands.pb-c.h"
 #include "daybook/v1/problems.pb-c.h"
+#include "daybook/v1/projections.pb-c.h"
 #include "daybook/v1/snapshots.pb-c.h"
 #include "daybook/v1/status.pb-c.h"
 #include "daybook/v1/streams.pb-c.h"
@@ -61,6 +62,14 @@ static const struct {
      "\"expected\":{\"oneOf\":[{\"type\":\"integer\",\"minimum\":0},{\"enum\":[\"any\",\"no_"
      "stream\",\"stream_exists\"]}]}"},
     {"Control", "kind", "\"control\":{\"enum\":[\"caught_up\",\"heartbeat\"]}"},
+    {NULL, "defined_us", "\"defined\":{\"type\":\"string\",\"format\":\"date-time\"}"},
+    {NULL, "eta_seconds", "\"eta_seconds\":{\"type\":[\"number\",\"null\"]}"},
+    {"Query", "params", "\"params\":{\"type\":[\"array\",\"object\"]}"},
+    {"Query", "named_params", ""},
+    {"QueryResult", "rows",
+     "\"rows\":{\"type\":\"array\",\"items\":{\"type\":\"array\",\"description\":\"A value a "
+     "column.\"}}"},
+    {"Document", "document", "\"document\":{\"description\":\"Any JSON value.\"}"},
     {"NameCountList", "items",
      "\"categories\":{\"type\":\"array\",\"items\":{\"$ref\":" SCHEMA(
          "NameCount") "}},\"types\":{\"type\":\"array\",\"items\":{\"$ref\":" SCHEMA("NameCoun"
@@ -82,6 +91,7 @@ static const struct {
     {"DeleteStream", ",\"additionalProperties\":false"},
     {"Redact", ",\"additionalProperties\":false"},
     {"PutSnapshot", ",\"required\":[\"revision\"],\"additionalProperties\":false"},
+    {"Query", ",\"required\":[\"sql\"],\"additionalProperties\":false"},
     {"Command", ",\"minProperties\":1,\"maxProperties\":1,\"additionalProperties\":false"},
 };
 
@@ -117,6 +127,22 @@ static const ProtobufCMessageDescriptor *const messages[] = {
     &daybook__v1__problem__descriptor,
     &daybook__v1__status__descriptor,
     &daybook__v1__verify_report__descriptor,
+    &daybook__v1__projection_fault__descriptor,
+    &daybook__v1__projection_version__descriptor,
+    &daybook__v1__projection__descriptor,
+    &daybook__v1__projection_list__descriptor,
+    &daybook__v1__query__descriptor,
+    &daybook__v1__query_result__descriptor,
+    &daybook__v1__column__descriptor,
+    &daybook__v1__table__descriptor,
+    &daybook__v1__projection_schema__descriptor,
+    &daybook__v1__document__descriptor,
+    &daybook__v1__document_list__descriptor,
+    &daybook__v1__projection_error__descriptor,
+    &daybook__v1__projection_error_list__descriptor,
+    &daybook__v1__projection_errors_result__descriptor,
+    &daybook__v1__dry_run_table__descriptor,
+    &daybook__v1__dry_run__descriptor,
     NULL,
 };
 

@@ -42,11 +42,6 @@ static const struct {
      "optional `init()`, `key(event)` (nil skips, a list fans out; without it the stream), "
      "`category`, "
      "`types`.\"}}}"},
-    {HTTP_POST, "/v1/projections/{name}/query",
-     "{\"application/"
-     "json\":{\"schema\":{\"type\":\"object\",\"required\":[\"sql\"],\"properties\":{"
-     "\"sql\":{\"type\":\"string\"},\"params\":{\"type\":[\"array\",\"object\"]}},"
-     "\"additionalProperties\":false}}}"},
     {HTTP_PUT, "/v1/groups/{group}", FREELY(SETTINGS ",\"after\":" PLACE)},
     {HTTP_PATCH, "/v1/groups/{group}", FREELY(SETTINGS)},
     {HTTP_POST, "/v1/groups/{group}/seek",
@@ -70,9 +65,27 @@ static const struct {
 #define POSITION_HEADER \
     "\"headers\":{\"Daybook-Position\":{\"$ref\":\"#/components/headers/Daybook-Position\"}}"
 
+#define MEDIA(type, schema) "\"" type "\":{\"schema\":" schema "}"
+#define MESSAGE(name)       "{\"$ref\":\"#/components/schemas/" name "\"}"
+
 static const struct {
     const char *path, *answer;
 } answers[] = {
+    {"/v1/projections/{name}/query",
+     "\"200\":{\"description\":\"The rows of one commit of the model. As NDJSON an object a line, "
+     "sent "
+     "while the query runs; what goes wrong after the first is the last line, a Problem instead of "
+     "a row.\"," POSITION_HEADER
+     ",\"content\":{" MEDIA("application/json", MESSAGE("QueryResult")) "," MEDIA(
+         "application/x-ndjson", "{\"type\":\"object\"}") "," MEDIA("application/x-protobuf",
+                                                                    MESSAGE("QueryResult")) "}}"},
+    {"/v1/projections/{name}/documents/{key}",
+     "\"200\":{\"description\":\"The document. As server-sent events: now and after every change, "
+     "with the "
+     "model's position as the id; `event: deleted` where there is none.\"," POSITION_HEADER
+     ",\"content\":{" MEDIA("application/json", MESSAGE("Document")) "," MEDIA(
+         "text/event-stream", MESSAGE("Document")) "," MEDIA("application/x-protobuf",
+                                                             MESSAGE("Document")) "}}"},
     {"/metrics",
      "\"200\":{\"description\":\"Prometheus text format 0.0.4\"," POSITION_HEADER ",\"content\":{"
      "\"text/plain\":{\"schema\":{\"type\":\"string\"}}}}"},

@@ -104,7 +104,8 @@ static enum daybook_result take(struct daybook_document_follower *f, struct dayb
                                 bool *ret_taken)
 {
     struct daybook_bytes data = {0};
-    f->retry = (struct daybook_retry){0}; /* the connection works */
+    /* The server was there: it is waited for, however long it is away. */
+    f->retry = (struct daybook_retry){.limit_ms = DAYBOOK_RETRY_FOREVER};
     while (message.n > 0) {
         const uint8_t *p = message.p, *end = memchr(p, '\n', message.n);
         size_t n = end == NULL ? message.n : (size_t)(end - p);

@@ -368,7 +368,7 @@ def test_bad_requests(server):
                               (b'{"sql":"SELECT ?","params":{"a":{}}}', "invalid-field", "params"), (b'{"sql":"SELECT \xff"}', "invalid-json", ""),
                               (b'{"sql":"SELECT ?","params":[' + b",".join([b"1"] * 1001) + b"]}", "invalid-field", "params")]:
         problem(server.post(query, body), 400, code, field)
-    problem(server.post(query, b"x", {"Content-Type": "application/x-protobuf"}), 415, "unsupported-media-type")
+    problem(server.post(query, b"x", {"Content-Type": "text/plain"}), 415, "unsupported-media-type")
     problem(server.get(query), 405, "method-not-allowed")
 
 
