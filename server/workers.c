@@ -29,6 +29,7 @@
 #define RATE_WINDOW_US INT64_C(1000000)
 #define SLEEP_US       INT64_C(1000000)
 #define LOOK_AGAIN_US  INT64_C(20000)
+#define BUILTIN_RESTS  10
 
 static void *run_worker(void *ctx);
 
@@ -398,6 +399,12 @@ static bool step_build(struct workers *w, const struct look *look)
     return caught_up;
 }
 
+/* What is built in costs everybody, asked for or not, and is seldom looked at. */
+static int64_t rest_us(const struct workers *w, const struct projection *p)
+{
+    return (int64_t)w->options.rest_ms * 1000 * (p->builtin ? BUILTIN_RESTS : 1);
+}
+
 /* A model that is swapped in is not behind the one it takes the place of, so that what a client has
  * read stays read. */
 static void step(struct workers *w, const struct look *look)
@@ -405,8 +412,7 @@ static void step(struct workers *w, const struct look *look)
     struct projection *p = look->found;
     if (look->serves) {
         bool rests = step_part(w, p, &p->serving);
-        p->serving.rest_until_us =
-            rests ? workers_now_us() + (int64_t)w->options.rest_ms * 1000 : 0;
+        p->serving.rest_until_us = rests ? workers_now_us() + rest_us(w, p) : 0;
     }
     if (!look->builds || !step_build(w, look)) {
         return;
