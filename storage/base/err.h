@@ -34,8 +34,8 @@ const char *err_describe(err_t err);
 
 /* Sets the message (printf style) and returns `err`, so that a failure is one line:
  *   return err_set(et, ERR_CORRUPT, "segment %llu: bad magic", n);
- * `et` may be NULL. Too long a message is cut, never inside a UTF-8 character; one that is not UTF-8
- * loses its other bytes to '?'. */
+ * `et` may be NULL. Too long a message is cut, never inside a UTF-8 character; one that is not
+ * UTF-8 loses its other bytes to '?'. */
 err_t err_set(struct err_text *et, err_t err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -19,6 +19,6 @@ struct bytes server_exchange(struct bytes first, struct bytes request, int quiet
 
 /* The status of the response that the bytes begin with; *ret_header and *ret_body are cut there, at
  * its empty line. 0: there is no whole header. Aborts where they are not HTTP. */
-unsigned server_status(struct bytes answer, struct bytes *ret_header, struct bytes *ret_body);
+unsigned server_status(struct bytes text, struct bytes *ret_header, struct bytes *ret_body);
 
 #endif
