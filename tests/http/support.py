@@ -42,6 +42,11 @@ REPORTS = re.compile(
 )
 
 
+def patience():
+    """How much slower than alone everything is: sanitizers, and what else runs on this machine."""
+    return SLOW * max(1.0, os.getloadavg()[0] / os.cpu_count())
+
+
 # ---- waiting --------------------------------------------------------------------------------------
 
 

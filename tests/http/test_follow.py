@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from support import JSON, NDJSON, PROTOBUF, SANITIZER, SLOW, event, events_path, problem, quote, wait_for
+from support import JSON, NDJSON, PROTOBUF, SANITIZER, SLOW, event, events_path, patience, problem, quote, wait_for
 from support_follow import FORMATS, SSE, Cut, LiveRead
 from test_read import without_time
 
@@ -359,7 +359,7 @@ def test_wait_for_the_next_event(server, name, of_stream):
     if of_stream:
         append(server, stream, 2)
     page = wait().json
-    assert time.monotonic() - started < 10 * SLOW
+    assert time.monotonic() - started < 10 * patience()
     assert len(page["events"]) == (2 if of_stream else 1) and page["end"]
     assert page["next"] == page["events"][-1]["revision" if of_stream else "position"]
 
@@ -378,7 +378,7 @@ def test_wait_deadline(server, name):
     append(server, stream, 2)
     started = time.monotonic()
     response = poll(server, wait="300ms", after="end", type="Never")
-    assert 0.3 <= time.monotonic() - started < 5 * SLOW
+    assert 0.3 <= time.monotonic() - started < 5 * patience()
     assert response.json == {"events": [], "next": server.position(), "end": True, "head": server.position()}
     assert poll(server, wait="0s", after="end").json["events"] == []
 
@@ -546,4 +546,4 @@ def test_follow_shutdown(launch, accept):
         assert response is None or response.status in (200, 503)
         raw.socket.close()
     server.wait_exit()
-    assert time.monotonic() - started < 4 * SLOW
+    assert time.monotonic() - started < 4 * patience()

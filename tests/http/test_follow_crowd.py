@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from support import SANITIZER, SLOW, event, events_path, wait_for
+from support import SANITIZER, event, events_path, patience, wait_for
 
 HARD_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 POLLS = min(300 if SANITIZER else 10_000, HARD_LIMIT - 700)
@@ -28,11 +28,6 @@ def many_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (HARD_LIMIT, HARD_LIMIT))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
-
-
-def patience():
-    """How much slower than alone everything is: sanitizers, and what else runs on this machine."""
-    return SLOW * max(1.0, os.getloadavg()[0] / os.cpu_count())
 
 
 class Poll:
