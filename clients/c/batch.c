@@ -4,6 +4,7 @@
  * field after the other to a buffer: what is sent is there before it is sent, with its ids, and
  * sending it again sends the same bytes. */
 #include "client_int.h"
+#include "group_int.h"
 
 #include "daybook/v1/commands.pb-c.h"
 
@@ -263,6 +264,11 @@ static bool add_packed(struct daybook_buffer *b, const ProtobufCMessage *m)
 size_t daybook_batch_bytes(const struct daybook_batch *batch)
 {
     return batch->encoded.n;
+}
+
+struct daybook_bytes daybook_batch_packed(const struct daybook_batch *batch)
+{
+    return (struct daybook_bytes){batch->encoded.p, batch->encoded.n};
 }
 
 void daybook_batch_clear(struct daybook_batch *batch)

@@ -34,12 +34,13 @@ enum daybook_result {
     DAYBOOK_ERR_CONFLICT,          /* a stream is not as expected: see violations */
     DAYBOOK_ERR_ID_REUSED,         /* an event id was used before, for another event */
     DAYBOOK_ERR_PARTIAL_DUPLICATE, /* some events are there already and some are new */
-    DAYBOOK_ERR_NOT_FOUND,         /* no such stream, event or projection */
+    DAYBOOK_ERR_NOT_FOUND,         /* no such stream, event, projection or group */
     DAYBOOK_ERR_DELETED,           /* the stream was deleted */
     DAYBOOK_ERR_REJECTED,          /* any other fault that the server finds with the request */
     DAYBOOK_ERR_UNAVAILABLE,       /* overloaded, shutting down or disk full, retries included */
     DAYBOOK_ERR_SERVER,            /* the server failed */
     DAYBOOK_ERR_INTERRUPTED,       /* daybook_interrupt was called */
+    DAYBOOK_ERR_LEASE_LOST,        /* leases ended before; nothing was changed: see leases */
 };
 
 struct daybook_violation {
@@ -59,6 +60,8 @@ struct daybook_problem {
     const char *field;    /* of the request, as a path: "appends[0].events[3].type" */
     const struct daybook_violation *violations;
     size_t violations_n;
+    const char *const *leases; /* of DAYBOOK_ERR_LEASE_LOST: which */
+    size_t leases_n;
 };
 
 /* ---- the handle ---- */
@@ -168,6 +171,7 @@ enum daybook_result daybook_batch_send(struct daybook_batch *batch,
 
 #include "daybook_document.h"
 #include "daybook_follow.h"
+#include "daybook_group.h"
 #include "daybook_life.h"
 #include "daybook_projection.h"
 #include "daybook_read.h"

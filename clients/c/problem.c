@@ -3,6 +3,7 @@
 #include "client_int.h"
 
 #include "daybook/v1/problems.pb-c.h"
+#include "scan.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -172,8 +173,38 @@ static bool read_protobuf(struct daybook_transfer *t, struct daybook_problem *p)
     return true;
 }
 
-/* The server answers in JSON where it could not read which encoding is accepted. No violations
- * then: a conflict comes after that. */
+/* Lists that only some problems have. Without memory for one it stays empty. */
+static void read_lists(struct daybook *db, struct daybook_bytes document, struct daybook_problem *p)
+{
+    struct daybook_arena *arena = &db->problem_arena;
+    struct daybook_bytes leases = daybook_scan_find(document, "leases"), element;
+    struct daybook_bytes violations = daybook_scan_find(document, "violations");
+    size_t leases_n = daybook_scan_count(leases), violations_n = daybook_scan_count(violations);
+    const char **lost = daybook_arena_get(arena, (leases_n + 1) * sizeof *lost);
+    struct daybook_violation *v = daybook_arena_get(arena, (violations_n + 1) * sizeof *v);
+    struct daybook_scan s = daybook_scan_array(leases);
+    p->leases = lost;
+    while (lost != NULL && p->leases_n < leases_n && daybook_scan_element(&s, &element)) {
+        const char *lease = daybook_scan_string(arena, element);
+        lost[p->leases_n++] = lease == NULL ? "" : lease;
+    }
+    s = daybook_scan_array(violations);
+    p->violations = v;
+    while (v != NULL && p->violations_n < violations_n && daybook_scan_element(&s, &element)) {
+        struct daybook_bytes expected = daybook_scan_find(element, "expected");
+        const char *stream = daybook_scan_string(arena, daybook_scan_find(element, "stream"));
+        const char *text = daybook_scan_string(arena, expected);
+        text = text == NULL ? daybook_arena_copy(arena, expected.p, expected.n) : text;
+        v[p->violations_n++] = (struct daybook_violation){
+            .stream = stream == NULL ? "" : stream,
+            .expected = text == NULL ? "" : text,
+            .actual = daybook_scan_number(daybook_scan_find(element, "actual")),
+        };
+    }
+}
+
+/* The server answers in JSON where that is asked for, and where it could not read which encoding is
+ * accepted. */
 static bool read_json(struct daybook_transfer *t, struct daybook_problem *p)
 {
     if (!daybook_buffer_add_byte(&t->body, '\0')) {
@@ -198,6 +229,7 @@ static bool read_json(struct daybook_transfer *t, struct daybook_problem *p)
         }
     }
     yajl_tree_free(tree);
+    read_lists(t->db, daybook_scan_value((struct daybook_bytes){t->body.p, t->body.n - 1}), p);
     take_type(p, p->code);
     return true;
 }
@@ -214,7 +246,9 @@ static enum daybook_result result_of(const struct daybook_problem *p)
         {"stream-not-found", DAYBOOK_ERR_NOT_FOUND},
         {"event-not-found", DAYBOOK_ERR_NOT_FOUND},
         {"projection-not-found", DAYBOOK_ERR_NOT_FOUND},
+        {"group-not-found", DAYBOOK_ERR_NOT_FOUND},
         {"stream-deleted", DAYBOOK_ERR_DELETED},
+        {"lease-lost", DAYBOOK_ERR_LEASE_LOST},
     };
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
         if (strcmp(p->code, codes[i].code) == 0) {

@@ -1,6 +1,7 @@
 /* rows: a query as JSON, and its answer out of JSON: parsed as it lies there, since it may be
  * large. */
 #include "client_int.h"
+#include "group_int.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,7 +14,7 @@
 
 /* ---- the query ---- */
 
-static bool add_string(struct daybook_buffer *b, const void *text, size_t n)
+bool daybook_json_add_string(struct daybook_buffer *b, const void *text, size_t n)
 {
     const uint8_t *p = text;
     bool ok = daybook_buffer_add_byte(b, '"');
@@ -29,7 +30,7 @@ static bool add_string(struct daybook_buffer *b, const void *text, size_t n)
 }
 
 /* Whatever the locale's decimal point is. A real stays one. */
-static bool add_real(struct daybook_buffer *b, double real)
+bool daybook_json_add_real(struct daybook_buffer *b, double real)
 {
     char text[40];
     if (isinf(real)) {
@@ -56,11 +57,11 @@ static bool add_value(struct daybook_buffer *b, const struct daybook_value *v)
         (void)snprintf(text, sizeof text, "%" PRId64, v->integer);
         return daybook_buffer_add_text(b, text);
     case DAYBOOK_REAL:
-        return add_real(b, v->real);
+        return daybook_json_add_real(b, v->real);
     case DAYBOOK_TEXT:
         break;
     }
-    return add_string(b, v->text.p, v->text.n);
+    return daybook_json_add_string(b, v->text.p, v->text.n);
 }
 
 static bool add_params(struct daybook_buffer *b, const struct daybook_query *q, bool named)
@@ -70,7 +71,8 @@ static bool add_params(struct daybook_buffer *b, const struct daybook_query *q, 
         const struct daybook_param *p = &q->params[i];
         ok = i == 0 || daybook_buffer_add_byte(b, ',');
         if (named) {
-            ok = ok && add_string(b, p->name, strlen(p->name)) && daybook_buffer_add_byte(b, ':');
+            ok = ok && daybook_json_add_string(b, p->name, strlen(p->name)) &&
+                 daybook_buffer_add_byte(b, ':');
         }
         ok = ok && add_value(b, &p->value);
     }
@@ -94,8 +96,9 @@ enum daybook_result daybook_json_query(struct daybook *db, const struct daybook_
         }
     }
     b->n = 0;
-    bool ok = daybook_buffer_add_text(b, "{\"sql\":") && add_string(b, q->sql, strlen(q->sql)) &&
-              add_params(b, q, named) && daybook_buffer_add_byte(b, '}');
+    bool ok = daybook_buffer_add_text(b, "{\"sql\":") &&
+              daybook_json_add_string(b, q->sql, strlen(q->sql)) && add_params(b, q, named) &&
+              daybook_buffer_add_byte(b, '}');
     return ok ? DAYBOOK_OK : daybook_fail_memory(db);
 }
 

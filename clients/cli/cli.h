@@ -31,8 +31,10 @@ typedef int cli_command_fn(int argc, char **argv, const struct cli_globals *glob
 /* The commands, one file each or a small group; the table is in main.c. */
 cli_command_fn cli_append;
 cli_command_fn cli_bench;
+cli_command_fn cli_consume;
 cli_command_fn cli_delete;
 cli_command_fn cli_export;
+cli_command_fn cli_group;
 cli_command_fn cli_help;
 cli_command_fn cli_import;
 cli_command_fn cli_info;

@@ -25,6 +25,8 @@ static const struct command commands[] = {
     {"metadata", cli_metadata, "a stream's limits of number and age, and your own notes"},
     {"projection", cli_projection, "define read models, look at them, give them orders"},
     {"query", cli_query, "ask a read model with SQL"},
+    {"group", cli_group, "consumer groups: make them, look at them, what they have parked"},
+    {"consume", cli_consume, "work on the events of a group, with a command for each"},
     {"import", cli_import, "append the events of an NDJSON file, plain or gzip"},
     {"export", cli_export, "write events as NDJSON that import takes"},
     {"verify", cli_verify, "check everything that is stored"},

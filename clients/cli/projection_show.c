@@ -1,4 +1,5 @@
 /* projection_show: list, show, errors, schema. */
+#include "cells.h"
 #include "projection_int.h"
 #include "text.h"
 
@@ -6,43 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CELL_BYTES       64
 #define OUTPUT_BYTES_MAX ((size_t)64 << 20)
-
-static struct daybook_value text(const char *text)
-{
-    return (struct daybook_value){.kind = DAYBOOK_TEXT, .text = {text, strlen(text)}};
-}
-
-/* `cell` holds its digits. */
-static struct daybook_value number(char cell[CELL_BYTES], uint64_t n)
-{
-    (void)snprintf(cell, CELL_BYTES, "%" PRIu64, n);
-    return (struct daybook_value){.kind = DAYBOOK_INTEGER, .text = {cell, strlen(cell)}};
-}
-
-/* Prints a table of rows that `fill` makes, one a call; each has room for its numbers. */
-static int print_table(const char *const *columns, size_t columns_n, size_t rows_n,
-                       void (*fill)(const void *ctx, size_t row, char (*cells)[CELL_BYTES],
-                                    struct daybook_value *ret),
-                       const void *ctx)
-{
-    struct daybook_value *values = calloc(rows_n * columns_n + 1, sizeof *values);
-    char(*cells)[CELL_BYTES] = calloc(rows_n * columns_n + 1, sizeof *cells);
-    int exit = CLI_FAILED;
-    if (values == NULL || cells == NULL) {
-        cli_error("not enough memory");
-    } else {
-        for (size_t i = 0; i < rows_n; i++) {
-            fill(ctx, i, cells + i * columns_n, values + i * columns_n);
-        }
-        exit = projection_print_rows(&(struct daybook_rows){
-            .columns = columns, .columns_n = columns_n, .values = values, .rows_n = rows_n});
-    }
-    free(values);
-    free(cells);
-    return exit;
-}
 
 /* ---- list ---- */
 
@@ -51,19 +16,19 @@ static void fill_projection(const void *ctx, size_t row, char (*cells)[CELL_BYTE
 {
     const struct daybook_projection *p = (const struct daybook_projection *)ctx + row;
     const struct daybook_projection_version *v = &p->current;
-    ret[0] = text(p->name);
-    ret[1] = text(p->kind);
-    ret[2] = number(cells[2], v->version);
-    ret[3] = text(v->state);
-    ret[4] = number(cells[4], v->position);
-    ret[5] = number(cells[5], v->lag_events);
+    ret[0] = cell_text(p->name);
+    ret[1] = cell_text(p->kind);
+    ret[2] = cell_number(cells[2], v->version);
+    ret[3] = cell_text(v->state);
+    ret[4] = cell_number(cells[4], v->position);
+    ret[5] = cell_number(cells[5], v->lag_events);
     if (p->building.version != 0) {
         uint64_t all = p->building.position + p->building.lag_events;
         (void)snprintf(cells[6], CELL_BYTES, "version %" PRIu64 " %s, %.0f %%", p->building.version,
                        p->building.state,
                        all == 0 ? 100 : 100 * (double)p->building.position / (double)all);
     }
-    ret[6] = text(cells[6]);
+    ret[6] = cell_text(cells[6]);
 }
 
 int projection_list(int argc, char **argv, const struct cli_globals *globals)
@@ -91,7 +56,7 @@ int projection_list(int argc, char **argv, const struct cli_globals *globals)
     } else if (json) {
         exit = projection_print_json(db);
     } else {
-        exit = print_table(columns, 7, n, fill_projection, list);
+        exit = cells_print(columns, 7, n, fill_projection, list);
     }
     daybook_close(db);
     return exit;
@@ -198,12 +163,12 @@ static void fill_error(const void *ctx, size_t row, char (*cells)[CELL_BYTES],
                        struct daybook_value *ret)
 {
     const struct daybook_projection_error *e = (const struct daybook_projection_error *)ctx + row;
-    ret[0] = number(cells[0], e->position);
-    ret[1] = text(e->stream);
-    ret[2] = text(e->type);
-    ret[3] = number(cells[3], e->attempts);
-    ret[4] = text(e->skipped ? "skipped" : "");
-    ret[5] = text(e->detail);
+    ret[0] = cell_number(cells[0], e->position);
+    ret[1] = cell_text(e->stream);
+    ret[2] = cell_text(e->type);
+    ret[3] = cell_number(cells[3], e->attempts);
+    ret[4] = cell_text(e->skipped ? "skipped" : "");
+    ret[5] = cell_text(e->detail);
 }
 
 int projection_errors(int argc, char **argv, const struct cli_globals *globals)
@@ -251,7 +216,7 @@ int projection_errors(int argc, char **argv, const struct cli_globals *globals)
     } else if (json) {
         exit = projection_print_json(db);
     } else {
-        exit = print_table(columns, 6, e.errors_n, fill_error, e.errors);
+        exit = cells_print(columns, 6, e.errors_n, fill_error, e.errors);
         if (!e.end) {
             cli_hint("there are more: --after %" PRIu64, e.next);
         }
@@ -272,11 +237,11 @@ static void fill_column(const void *ctx, size_t row, char (*cells)[CELL_BYTES],
         t++;
     }
     const struct daybook_column *c = &t->columns[row];
-    ret[0] = text(t->name);
-    ret[1] = text(t->kind);
-    ret[2] = text(c->name);
-    ret[3] = text(c->type);
-    ret[4] = text(c->primary_key ? "primary key" : c->not_null ? "not null" : "");
+    ret[0] = cell_text(t->name);
+    ret[1] = cell_text(t->kind);
+    ret[2] = cell_text(c->name);
+    ret[3] = cell_text(c->type);
+    ret[4] = cell_text(c->primary_key ? "primary key" : c->not_null ? "not null" : "");
 }
 
 int projection_schema(int argc, char **argv, const struct cli_globals *globals)
@@ -309,7 +274,7 @@ int projection_schema(int argc, char **argv, const struct cli_globals *globals)
         for (size_t i = 0; i < n; i++) {
             rows += tables[i].columns_n;
         }
-        exit = print_table(columns, 5, rows, fill_column, tables);
+        exit = cells_print(columns, 5, rows, fill_column, tables);
     }
     daybook_close(db);
     return exit;

@@ -11,7 +11,7 @@ import pytest
 from support import DAYBOOK, NDJSON, SLOW, Server, event, events_path, quote, wait_for
 from support_cli import Proxy, daybook, error_of
 
-COMMANDS = ["append", "read", "tail", "streams", "info", "delete", "truncate", "redact", "metadata", "projection", "query", "import", "export", "verify", "reindex", "bench", "version"]
+COMMANDS = ["append", "read", "tail", "streams", "info", "delete", "truncate", "redact", "metadata", "projection", "query", "group", "consume", "import", "export", "verify", "reindex", "bench", "version"]
 
 
 def rows(done):
