@@ -2,7 +2,7 @@
 succeeds; the server's memory stays within a bound that is stated below; afterwards the attackers' connections are gone.
 
 What the honest client's p99 was before and during each attack is printed (and appended to DAYBOOK_ABUSE_REPORT); it is asserted only
-within wide bounds, since other things run on this machine. DAYBOOK_ABUSE_S is how long each attack goes on (default 2; make soak: 20).
+within wide bounds, since other things run on this machine. DAYBOOK_ABUSE_S is how long each attack goes on (default 1; make soak: 20).
 """
 import contextlib
 import os
@@ -17,7 +17,7 @@ import pytest
 
 from support import JSON, ROOT, SANITIZER, SLOW, Raw, event, events_path, problem, wait_for
 
-ATTACK_S = float(os.environ.get("DAYBOOK_ABUSE_S", "2"))
+ATTACK_S = float(os.environ.get("DAYBOOK_ABUSE_S", "1"))
 REPORT = os.environ.get("DAYBOOK_ABUSE_REPORT")
 HARD_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 IDLE = min(500 if SANITIZER else 5000, HARD_LIMIT - 1000)
@@ -35,7 +35,7 @@ class Honest(threading.Thread):
     def __init__(self, server):
         super().__init__(daemon=True)
         self.server, self.stream = server, f"honest-{random.getrandbits(40)}"
-        self.took, self.error, self.appended = [], None, 0
+        self.took, self.error, self.appended, self.rss_peak = [], None, 0, 0
         self.over = threading.Event()
 
     def run(self):
@@ -60,6 +60,7 @@ class Honest(threading.Thread):
             assert answer.status == wanted, f"an honest {method}: {answer.status} {raw[:300]!r}"
             self.took.append(time.monotonic() - start)
         self.appended += 1
+        self.rss_peak = max(self.rss_peak, self.server.rss_bytes())
 
     def p99_ms(self):
         took = sorted(self.took)
@@ -90,7 +91,7 @@ def attack(server, what, memory_bytes, seconds=None):
     rss = server.rss_bytes()
     with honest_client(server, ATTACK_S if seconds is None else seconds) as during:
         yield
-    grown = server.rss_bytes() - rss
+    grown = during.rss_peak - rss
     line = (f"{what:28} p99 {before.p99_ms():7.2f} ms before, {during.p99_ms():7.2f} ms during ({len(during.took)} requests), "
             f"{grown / (1 << 20):6.1f} MiB more (at most {(memory_bytes + BASE_BYTES) >> 20})")  # fmt: skip
     print(line)
@@ -193,7 +194,7 @@ def test_slow_readers(launch):
 @pytest.mark.timeout_s(180 + int(ATTACK_S))
 def test_idle_connections(launch, many_descriptors):
     """Thousands of connections that say nothing, or said one thing: they are there, cost what is stated, and are closed when it is time."""
-    server = launch("--connections-max", IDLE + 100, "--header-timeout-s", 4 * SLOW, "--idle-timeout-s", 4 * SLOW)
+    server = launch("--connections-max", IDLE + 100, "--header-timeout-s", 3 * SLOW, "--idle-timeout-s", 3 * SLOW)
     with attack(server, f"{IDLE} idle connections", IDLE * CONNECTION_BYTES):
         raws = [Raw(server.port, 30) for _ in range(IDLE)]
         for raw in raws[::2]:
@@ -324,7 +325,8 @@ def test_slowhttptest(launch, modes):
     server = launch("--header-timeout-s", 5, "--body-timeout-s", 5, "--idle-timeout-s", 5)
     server.append_ok("big-1", [event(data="x" * 100_000) for _ in range(10)])
     seconds, count = max(2, int(ATTACK_S)), 50 if SANITIZER else 100
-    memory = len(modes) * count * (CONNECTION_BYTES + (256 << 10))
+    # What is asked for is a page of 1 MB, which is made whole, in a buffer that grows by doubling.
+    memory = len(modes) * count * (CONNECTION_BYTES + (2 << 20))
     with attack(server, f"slowhttptest, {' + '.join(modes)}", memory, 0):
         running = [
             subprocess.Popen(
