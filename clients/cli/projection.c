@@ -21,6 +21,7 @@ static const struct {
     {"rebuild", projection_rebuild, "build it anew beside the one that answers"},
     {"rollback", projection_rollback, "go back to the version that answered before"},
     {"skip", projection_skip, "leave out the event that it is faulted at"},
+    {"query", cli_query, "ask it with SQL: the same as `daybook query`"},
     {"delete", projection_delete, "delete it with its read model"},
     {"errors", projection_errors, "events that were set aside; --retry, --skip: see to them"},
     {"document", projection_document, "one document; --follow: whenever it changes"},

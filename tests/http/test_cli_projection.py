@@ -61,6 +61,7 @@ def test_query_prints_a_table(orders):
     assert re.fullmatch(r"3 rows, at position \d+\)\n", foot)
     assert "(1 row, at" in said("query", "orders", "SELECT 1", server=orders)
     assert said("query", "orders", "SELECT id FROM orders WHERE 0", server=orders).startswith("id\n--\n(0 rows, at")
+    assert said("projection", "query", "orders", "SELECT 1 AS one", "--csv", server=orders) == "one\r\n1\r\n"
 
 
 def test_query_as_csv(orders):

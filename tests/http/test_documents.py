@@ -91,7 +91,9 @@ def test_keys_of_the_script(fresh):
 @pytest.mark.parametrize("script,detail", [
     ("", "must return a table"), ("return 1", "must return a table"), ("x = = 1", "line 1"), ("while true do end", "more steps"),
     ("local s = 'x' while true do s = s .. s end", "more memory"), ("\x1bLua", "binary chunk"), ("os.exit()", "global 'os'"),
-    ("load('x')", "global 'load'"), ("getmetatable('')", "global 'getmetatable'"), ("local s = ('a'):rep(10000) s:find('.-.-.-.-b')", "pattern"),
+    ("load('x')", "global 'load'"), ("getmetatable('')", "global 'getmetatable'"), ("setmetatable({}, {__gc = print})", "global 'setmetatable'"),
+    ("rawset(string, 'rep', nil)", "global 'rawset'"), ("string.dump(function() end)", "'dump'"), ("pcall(error)", "global 'pcall'"),
+    ("coroutine.wrap(function() while true do end end)()", "global 'coroutine'"), ("require 'os'", "global 'require'"), ("debug.sethook()", "global 'debug'"), ("local s = ('a'):rep(10000) s:find('.-.-.-.-b')", "pattern"),
 ])
 def test_bad_scripts(server, script, detail):
     """A script that is not valid, or does not end, is refused with the reason."""
