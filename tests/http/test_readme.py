@@ -71,3 +71,33 @@ def test_the_readmes_read_models(fresh):
     assert re.search(r"^ItemAdded +128$", done.stdout, re.M)
     assert '"revision":3,"name":"Order","schema_version":1,' in done.stdout and '"data":{"state": "placed", "items": 2}}' in done.stdout
     assert done.stdout.rstrip().endswith(',"after":3}') and ',"revision":4,' in done.stdout and ',"replaced":false}' in done.stdout
+
+
+def test_the_readmes_consumer_groups(fresh):
+    """Every command of the README's "Consumer groups" succeeds, on the demo data."""
+    text = (ROOT / "README.md").read_text()
+    block = re.search(r"## Consumer groups.*?```sh\n(.*?)```", text, re.S).group(1)
+    script = block.replace("http://127.0.0.1:7407", fresh.url).replace("build/daybook ", DAYBOOK + " ")
+    environment = {**os.environ, "DAYBOOK_URL": fresh.url}
+    demo = [DAYBOOK, "import", str(ROOT / "scripts/demo.ndjson")]
+    subprocess.run(demo, env=environment, check=True, capture_output=True, timeout=100)
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0 and "urn:daybook:problem" not in done.stdout, done.stdout + done.stderr
+    assert done.stdout.count("a mail about order-") == 3 and re.search(r"^ *\d+ +order-2002@1 .* no address$", done.stdout, re.M), done.stdout
+    assert '{"acked":1,"results":[{"stream":"mail-2002",' in done.stdout and fresh.head_revision("mail-2002") == 1
+    assert "\nmail: goes on after position 0; 29 events to deliver\n" in done.stdout
+
+
+def test_the_page_for_kafka_users(fresh):
+    """Every command of clients/KAFKA.md succeeds, from the top, on the demo data."""
+    text = (ROOT / "clients/KAFKA.md").read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
+    script = "\n".join(blocks).replace("http://127.0.0.1:7407", fresh.url).replace("build/daybook ", DAYBOOK + " ")
+    environment = {**os.environ, "DAYBOOK_URL": fresh.url}
+    demo = [DAYBOOK, "import", str(ROOT / "scripts/demo.ndjson")]
+    subprocess.run(demo, env=environment, check=True, capture_output=True, timeout=100)
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100)
+    assert len(blocks) == 8 and done.returncode == 0 and "urn:daybook:problem" not in done.stdout, done.stdout + done.stderr
+    assert fresh.head_revision("ticket-1") == 2 and fresh.head_revision("report-1") == 2
+    assert re.search(r"^ticket-[12]: ", done.stdout, re.M) and re.search(r" ticket-4@1 .* no subject$", done.stdout, re.M), done.stdout
+    assert '"schema_version":2' in done.stdout and "desk: goes on after position 0; " in done.stdout
