@@ -55,7 +55,7 @@ else
 endif
 
 # Libraries: LMDB's .pc file is missing from some releases, the others all have one.
-PKGS_SERVER := libprotobuf-c libmicrohttpd yajl libsodium zlib sqlite3 lua5.4
+PKGS_SERVER := libprotobuf-c libmicrohttpd yajl libsodium zlib sqlite3 lua5.4 libcurl
 PKGS_CLIENT := libprotobuf-c libcurl yajl libsodium zlib
 PKGS        := $(sort $(PKGS_SERVER) $(PKGS_CLIENT))
 LMDB_LIBS   := $(shell pkg-config --libs lmdb 2>/dev/null || echo -llmdb)

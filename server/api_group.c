@@ -89,8 +89,8 @@ bool api_group_is_committed(struct group_call *c)
 
 /* ---- what is known ---- */
 
-static err_t put_info(struct buf *b, const struct group_turn *turn, struct group_info info,
-                      bool whole)
+static err_t put_info(struct buf *b, struct app *app, const struct group_turn *turn,
+                      struct group_info info, bool whole)
 {
     struct group_report r = {.info = info};
     struct bytes name = bytes_of_string(info.name);
@@ -99,6 +99,11 @@ static err_t put_info(struct buf *b, const struct group_turn *turn, struct group
         return err;
     }
     group_put_report(b, &r);
+    if (info.settings->push.n > 0) {
+        struct push_status pushed = {.state = PUSH_CLOSED}; /* where it has not begun yet */
+        (void)push_get_status(app->push, name, &pushed);
+        group_put_push_status(b, &pushed);
+    }
     if (whole) {
         buf_put_string(b, ",\"consumers\":[");
         for (size_t i = 0; err == ERR_OK && i < r.status.consumers; i++) {
@@ -121,7 +126,7 @@ static enum group_outcome answer_info(struct group_call *c, const struct group_t
     if (!groups_find(turn->groups, c->group, &info)) {
         return api_group_failed(c, ERR_NOT_FOUND);
     }
-    err_t err = put_info(&c->job->body, turn, info, true);
+    err_t err = put_info(&c->job->body, c->job->app, turn, info, true);
     return err == ERR_OK ? api_group_answered(c, turn) : api_group_failed(c, err);
 }
 
@@ -132,7 +137,7 @@ static enum group_outcome run_list(struct group_call *c, const struct group_turn
     buf_put_string(b, "{\"groups\":[");
     for (size_t i = 0; err == ERR_OK && i < groups_count(turn->groups); i++) {
         buf_put_string(b, i > 0 ? "," : "");
-        err = put_info(b, turn, groups_at(turn->groups, i), false);
+        err = put_info(b, c->job->app, turn, groups_at(turn->groups, i), false);
     }
     buf_put_string(b, "]}");
     return err == ERR_OK ? api_group_answered(c, turn) : api_group_failed(c, err);
@@ -170,7 +175,6 @@ struct definition {
     struct body_place to; /* SEEKED */
     bool by_time;
     int64_t time_us;
-    bool created;
 };
 
 static err_t build_command(const struct group_change *change, struct command *command)
@@ -239,7 +243,6 @@ static enum group_outcome plan_settings(struct group_call *c, const struct group
     if (group_settings_check(&settings, &et) != ERR_OK) {
         return refuse_settings(c, &et);
     }
-    d->created = !found;
     c->job->status = found ? 200 : 201;
     return commit(c, &(struct group_change){.kind = GROUP_DEFINED,
                                             .name = c->group,
@@ -289,6 +292,12 @@ static enum group_outcome run_definition(struct group_call *c, const struct grou
     }
     if (!api_group_is_committed(c)) {
         return GROUP_ANSWERED;
+    }
+    if (d->kind == GROUP_DEFINED && (d->patch.secret_given || d->replaces)) {
+        err_t err = groups_set_secret(turn->groups, c->group, d->patch.secret);
+        if (err != ERR_OK) {
+            return api_group_failed(c, err);
+        }
     }
     if (d->kind != GROUP_DELETED) {
         return answer_info(c, turn);

@@ -34,6 +34,7 @@ struct app {
     struct snapshots *snapshots;
     struct snapshot_writer *snapshot_writer;
     struct group_service *groups;
+    struct push *push; /* webhooks of groups */
     struct live *live;
     struct http *http;
     struct feed feed; /* the writer publishes, the live thread listens */

@@ -98,6 +98,7 @@ static const char *take(struct http_request *rq, const struct body_field *f,
         return take_time(found, f->ret);
     case BODY_NAMES:
         return take_names(rq, found, f->ret);
+    case BODY_OBJECT_OR_NULL:
     case BODY_OBJECT:
         *(struct bytes *)f->ret = found->source;
         return found->kind == KIND_OBJECT ? NULL : "an object";
@@ -130,10 +131,11 @@ static bool on_member(void *ctx, const struct json_found *found)
         return refuse(b, PROBLEM_INVALID_FIELD, found->name, "is there twice");
     }
     *seen = true;
-    if (found->kind == KIND_NULL) {
+    bool null = found->kind == KIND_NULL;
+    if (null && f->kind != BODY_OBJECT_OR_NULL) {
         return true;
     }
-    const char *wanted = take(b->rq, f, found);
+    const char *wanted = null ? NULL : take(b->rq, f, found);
     if (wanted != NULL) {
         char detail[80];
         snprintf(detail, sizeof detail, "must be %s", wanted);

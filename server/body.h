@@ -10,14 +10,15 @@
 #define BODY_NAMES_MAX 10000
 
 enum body_kind {
-    BODY_TEXT,    /* a string: struct bytes */
-    BODY_COUNT,   /* an integer from 0: uint64_t */
-    BODY_FLAG,    /* bool */
-    BODY_SECONDS, /* a number from 0, fractions too: int64_t, microseconds */
-    BODY_PLACE,   /* a position, "start" or "end": struct body_place */
-    BODY_TIME,    /* RFC 3339: int64_t, microseconds */
-    BODY_NAMES,   /* a string or a list of strings: struct body_names */
-    BODY_OBJECT,  /* struct bytes, its text */
+    BODY_TEXT,           /* a string: struct bytes */
+    BODY_COUNT,          /* an integer from 0: uint64_t */
+    BODY_FLAG,           /* bool */
+    BODY_SECONDS,        /* a number from 0, fractions too: int64_t, microseconds */
+    BODY_PLACE,          /* a position, "start" or "end": struct body_place */
+    BODY_TIME,           /* RFC 3339: int64_t, microseconds */
+    BODY_NAMES,          /* a string or a list of strings: struct body_names */
+    BODY_OBJECT,         /* struct bytes, its text */
+    BODY_OBJECT_OR_NULL, /* the same; null is given, and empty */
 };
 
 struct body_place {

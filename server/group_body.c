@@ -2,8 +2,14 @@
 #include "server/group_body.h"
 
 #include "server/json.h"
+#include "server/push_message.h"
 
 #include <inttypes.h>
+
+#define PUSH_TIMEOUT_US      INT64_C(10000000)
+#define PUSH_TIMEOUT_US_MAX  INT64_C(300000000)
+#define PUSH_CONCURRENCY     4
+#define PUSH_CONCURRENCY_MAX 100
 
 /* ---- reading ---- */
 
@@ -57,6 +63,59 @@ static bool read_backoff(struct http_request *rq, struct bytes text, struct grou
     return body_read(rq, text, "backoff.", fields);
 }
 
+/* What the log keeps of `push`: everything but the secret. */
+static bool read_push(struct http_request *rq, struct bytes text, struct group_patch *ret)
+{
+    struct bytes url = BYTES_NONE;
+    int64_t timeout_us = PUSH_TIMEOUT_US;
+    uint64_t concurrency = PUSH_CONCURRENCY;
+    const struct body_field fields[] = {
+        {"url", BODY_TEXT, &url, NULL},
+        {"secret", BODY_TEXT, &ret->secret, &ret->secret_given},
+        {"timeout_s", BODY_SECONDS, &timeout_us, NULL},
+        {"concurrency", BODY_COUNT, &concurrency, NULL},
+        {NULL, BODY_TEXT, NULL, NULL},
+    };
+    if (text.n == 0) {
+        ret->secret_given = true; /* none any more */
+        return true;
+    }
+    if (!body_read(rq, text, "push.", fields)) {
+        return false;
+    }
+    const char *fault = push_url_fault(url);
+    const char *field = fault != NULL ? "push.url" : NULL;
+    if (fault == NULL && ret->secret.n > GROUP_SECRET_MAX) {
+        field = "push.secret";
+        fault = "must be at most 256 bytes";
+    } else if (fault == NULL && (timeout_us < 1000 || timeout_us > PUSH_TIMEOUT_US_MAX)) {
+        field = "push.timeout_s";
+        fault = "must be from 0.001 to 300";
+    } else if (fault == NULL && (concurrency < 1 || concurrency > PUSH_CONCURRENCY_MAX)) {
+        field = "push.concurrency";
+        fault = "must be from 1 to 100";
+    }
+    if (fault != NULL) {
+        reply_problem_detail(rq, PROBLEM_INVALID_FIELD, field, "%s", fault);
+        return false;
+    }
+    struct buf b;
+    buf_init(&b, GROUP_PUSH_MAX);
+    struct push_settings settings = {.timeout_us = timeout_us,
+                                     .concurrency = (unsigned)concurrency};
+    memcpy(settings.url, url.p, url.n);
+    push_put_settings(&b, &settings);
+    err_t err = buf_status(&b);
+    if (err == ERR_OK) {
+        err = arena_copy(http_arena(rq), buf_bytes(&b), &ret->values.push);
+    }
+    buf_done(&b);
+    if (err != ERR_OK) {
+        reply_error(rq, err, "reading push");
+    }
+    return err == ERR_OK;
+}
+
 /* The core checks the ranges; what does not fit its type is over every range. */
 static uint32_t narrow(uint64_t v)
 {
@@ -67,7 +126,7 @@ bool group_body_read_patch(struct http_request *rq, bool creates, struct group_p
 {
     *ret = (struct group_patch){0};
     struct bytes filter = BYTES_NONE, backoff = BYTES_NONE, ordering = BYTES_NONE,
-                 on_park = BYTES_NONE;
+                 on_park = BYTES_NONE, push = BYTES_NONE;
     uint64_t attempts = 0, in_flight = 0;
     bool second;
     const struct body_field fields[] = {
@@ -79,12 +138,13 @@ bool group_body_read_patch(struct http_request *rq, bool creates, struct group_p
         {"backoff", BODY_OBJECT, &backoff, NULL},
         {"max_in_flight", BODY_COUNT, &in_flight, &ret->max_in_flight},
         {"paused", BODY_FLAG, &ret->values.paused, &ret->paused},
+        {"push", BODY_OBJECT_OR_NULL, &push, &ret->push},
         {creates ? "after" : NULL, BODY_PLACE, &ret->after, &ret->after_given},
         {NULL, BODY_TEXT, NULL, NULL},
     };
     if (!body_read(rq, http_body(rq), "", fields) ||
         (ret->filter && !group_body_read_filter(rq, filter, "filter.", &ret->values.filter)) ||
-        !read_backoff(rq, backoff, ret)) {
+        !read_backoff(rq, backoff, ret) || (ret->push && !read_push(rq, push, ret))) {
         return false;
     }
     ret->values.max_attempts = narrow(attempts);
@@ -116,6 +176,7 @@ void group_patch_apply(const struct group_patch *p, struct group_settings *s)
     s->backoff_max_us = p->backoff_max ? v->backoff_max_us : s->backoff_max_us;
     s->max_in_flight = p->max_in_flight ? v->max_in_flight : s->max_in_flight;
     s->paused = p->paused ? v->paused : s->paused;
+    s->push = p->push ? v->push : s->push;
 }
 
 /* ---- writing ---- */
@@ -195,6 +256,14 @@ void group_put_report(struct buf *b, const struct group_report *r)
     buf_put_json_string(b, bytes_of_string(r->info.name));
     buf_put_byte(b, ',');
     put_settings(b, r->info.settings);
+    struct push_settings push;
+    if (r->info.settings->push.n > 0 && push_read_settings(r->info.settings->push, &push)) {
+        buf_put_string(b, ",\"push\":{\"url\":");
+        buf_put_json_string(b, bytes_of_string(push.url));
+        buf_put_string(b, ",\"timeout_s\":");
+        put_seconds(b, push.timeout_us);
+        buf_put_format(b, ",\"concurrency\":%u}", push.concurrency);
+    }
     buf_put_string(b, ",\"created_at\":");
     json_put_time(b, r->info.created_us);
     put_number(b, "revision", r->info.revision);
@@ -215,6 +284,23 @@ void group_put_report(struct buf *b, const struct group_report *r)
     put_number(b, "blocked_streams", s->blocked_streams);
     buf_put_format(b, ",\"held_full\":%s", s->held_full ? "true" : "false");
     put_counts(b, &s->counts);
+}
+
+void group_put_push_status(struct buf *b, const struct push_status *s)
+{
+    static const char *const states[] = {
+        [PUSH_CLOSED] = "closed", [PUSH_OPEN] = "open", [PUSH_HALF_OPEN] = "half_open"};
+    buf_put_format(b, ",\"push_status\":{\"circuit\":\"%s\",\"in_flight\":%u", states[s->state],
+                   s->in_flight);
+    put_number(b, "sent", s->sent);
+    put_number(b, "failed", s->failed);
+    if (s->state == PUSH_OPEN) {
+        buf_put_string(b, ",\"retry_at\":");
+        json_put_time(b, s->retry_at_us);
+    }
+    buf_put_string(b, ",\"last_error\":");
+    buf_put_json_string(b, bytes_of_string(s->last_error));
+    buf_put_byte(b, '}');
 }
 
 void group_put_consumer(struct buf *b, const struct group_consumer *c)

@@ -6,6 +6,7 @@
 
 #include "projections/group_admin.h"
 #include "server/body.h"
+#include "server/push.h"
 #include "storage/base/buf.h"
 
 /* ---- reading: where it is false it has replied ---- */
@@ -17,6 +18,9 @@ struct group_patch {
         max_in_flight, paused;
     bool after_given;
     struct body_place after;
+    bool push; /* `values.push` is the text for the log; empty: none any more */
+    bool secret_given;
+    struct bytes secret;
 };
 /* `creates`: "after" may be there. */
 bool group_body_read_patch(struct http_request *rq, bool creates, struct group_patch *ret);
@@ -34,6 +38,8 @@ struct group_report {
 };
 /* The object without its closing brace. */
 void group_put_report(struct buf *b, const struct group_report *r);
+/* Further members of it: how its webhook does. */
+void group_put_push_status(struct buf *b, const struct push_status *s);
 void group_put_consumer(struct buf *b, const struct group_consumer *c);
 MUST_CHECK err_t group_put_delivery(struct buf *b, const struct group_delivery *d);
 MUST_CHECK err_t group_put_parked(struct buf *b, const struct group_parked *p);

@@ -140,27 +140,43 @@ struct group_call *group_call_new(struct http_request *rq, struct app *app, size
     return c;
 }
 
-void groups_submit(struct group_service *s, struct group_call *take_call)
+/* ERR_CLOSED: stopping; ERR_FULL: too many. */
+static err_t enqueue(struct group_service *s, struct group_call *c)
 {
-    struct group_call *c = take_call;
     c->service = s;
     c->deadline_us = workers_now_us() + c->wait_us;
-    job_suspend(c->job);
     pthread_mutex_lock(&s->mutex);
-    bool stopping = s->stopping;
-    bool taken = !stopping && s->calls < s->options.calls_max;
-    if (taken) {
+    err_t err = s->stopping ? ERR_CLOSED : s->calls >= s->options.calls_max ? ERR_FULL : ERR_OK;
+    if (err == ERR_OK) {
         push(&s->queue, c);
         s->calls++;
     }
-    bool wake = taken && s->queue.n == 1;
+    bool wake = err == ERR_OK && s->queue.n == 1;
     pthread_mutex_unlock(&s->mutex);
     if (wake) {
         feed_wake(&s->sleeper);
-    } else if (!taken) {
-        job_fail(c->job, stopping ? PROBLEM_SHUTTING_DOWN : PROBLEM_OVERLOADED, NULL,
+    }
+    return err;
+}
+
+void groups_submit(struct group_service *s, struct group_call *take_call)
+{
+    struct job *job = take_call->job;
+    job_suspend(job);
+    err_t err = enqueue(s, take_call);
+    if (err != ERR_OK) {
+        job_fail(job, err == ERR_CLOSED ? PROBLEM_SHUTTING_DOWN : PROBLEM_OVERLOADED, NULL,
                  "too many requests about groups wait");
-        http_resume(c->job->rq);
+        http_resume(job->rq);
+    }
+}
+
+void groups_submit_own(struct group_service *s, struct group_call *take_call)
+{
+    err_t err = enqueue(s, take_call); /* from here on it is the thread's */
+    if (err != ERR_OK) {
+        take_call->error = err;
+        take_call->done(take_call);
     }
 }
 
@@ -265,8 +281,11 @@ static void fail_all(struct group_service *s, struct call_list *calls, struct ca
             groups_ack_finish(s->groups, c->ticket);
         }
         s->defining = c->defines && c->command != NULL ? false : s->defining;
-        buf_clear(&c->job->body);
-        job_error(c->job, err, "writing the state of the groups");
+        c->error = err;
+        if (c->job != NULL) {
+            buf_clear(&c->job->body);
+            job_error(c->job, err, "writing the state of the groups");
+        }
         push(answered, c);
     }
 }
@@ -299,20 +318,29 @@ static void resume_all(struct group_service *s, struct call_list *answered)
 {
     struct http_request *rqs[64];
     size_t n = answered->n;
+    bool defined = false;
     while (answered->first != NULL) {
         size_t k = 0;
-        for (; k < 64 && answered->first != NULL; k++) {
+        while (k < 64 && answered->first != NULL) {
             struct group_call *c = pop(answered);
             if (c->decided && c->defines) {
                 s->defining = false;
+                defined = true;
             }
-            rqs[k] = c->job->rq;
+            if (c->job == NULL) {
+                c->done(c);
+            } else {
+                rqs[k++] = c->job->rq;
+            }
         }
         http_resume_all(rqs, k);
     }
     pthread_mutex_lock(&s->mutex);
     s->calls -= n;
     pthread_mutex_unlock(&s->mutex);
+    if (defined && s->options.defined != NULL) {
+        s->options.defined(s->options.ctx);
+    }
 }
 
 /* ---- what is to be done in a turn ---- */
@@ -325,7 +353,8 @@ static void take_waiting(struct group_service *s, bool growth, bool due, struct 
     struct call_list rest = {0};
     struct group_call *c;
     while ((c = pop(&s->waiting)) != NULL) {
-        c->over = now >= c->deadline_us || s->stopping || job_client_is_gone(c->job);
+        c->over =
+            now >= c->deadline_us || s->stopping || (c->job != NULL && job_client_is_gone(c->job));
         bool look = c->over || c->soon || due || (growth && position != c->seen_position) ||
                     groups_changed(s->groups, c->group) != c->seen_changed;
         c->seen_position = look ? position : c->seen_position;

@@ -29,7 +29,8 @@ enum group_outcome {
 };
 
 struct group_call {
-    struct job *job;
+    struct job *job; /* NULL: of the server's own, see groups_submit_own */
+    void (*done)(struct group_call *c);
     enum group_outcome (*run)(struct group_call *c, const struct group_turn *turn);
     void *ctx;          /* in the request's arena */
     struct bytes group; /* of the path */
@@ -56,7 +57,9 @@ struct group_service_options {
     struct writer *writer;
     struct feed *feed;
     struct state_env *state;
-    size_t calls_max; /* waiting or queued; more are answered 503 */
+    size_t calls_max;           /* waiting or queued; more are answered 503 */
+    void (*defined)(void *ctx); /* definitions have changed; on the groups' thread; may be NULL */
+    void *ctx;
 };
 
 MUST_CHECK err_t groups_start(const struct group_service_options *options,
@@ -70,6 +73,10 @@ void groups_free(struct group_service *s);
 /* A call for a request, in its arena, with `ctx_bytes` of zeros as `ctx`; NULL, and it has replied,
  * where there is no memory. */
 struct group_call *group_call_new(struct http_request *rq, struct app *app, size_t ctx_bytes);
+/* A call that is no request's: `job` is NULL, `run` keeps its answer in `ctx`, and when that counts
+ * `done` is called on the groups' thread, with `error` where it does not (ERR_CLOSED: it was not
+ * taken, then on this thread). The call is the caller's to free from then on. */
+void groups_submit_own(struct group_service *s, struct group_call *take_call);
 /* Suspends the request; the answer comes by itself. */
 void groups_submit(struct group_service *s, struct group_call *take_call);
 

@@ -8,6 +8,7 @@
 #include "server/jobs.h"
 #include "server/log.h"
 #include "server/maintenance.h"
+#include "server/push.h"
 #include "server/reply.h"
 #include "server/router.h"
 #include "server/snapshot_writer.h"
@@ -290,7 +291,7 @@ static err_t start_projections(const struct config *c, struct app *app, struct e
                : err_set(et, err, "cannot start projections: %s", err_describe(err));
 }
 
-static err_t start_groups(struct app *app, struct err_text *et)
+static err_t start_groups(const struct config *c, struct app *app, struct err_text *et)
 {
     const struct group_service_options options = {
         .store = app->store,
@@ -298,8 +299,15 @@ static err_t start_groups(struct app *app, struct err_text *et)
         .feed = &app->feed,
         .state = app->state,
         .calls_max = GROUP_CALLS_MAX,
+        .defined = push_changed,
+        .ctx = &app->push,
     };
     err_t err = groups_start(&options, &app->groups, et);
+    if (err == ERR_OK) {
+        const struct push_options push = {.groups = app->groups,
+                                          .private_addresses = c->push_private};
+        err = push_start(&push, &app->push, et);
+    }
     return err == ERR_OK || et->text[0] != '\0'
                ? err
                : err_set(et, err, "cannot start consumer groups: %s", err_describe(err));
@@ -327,7 +335,7 @@ static err_t start_state(const struct config *c, struct app *app, struct err_tex
     };
     err = snapshot_writer_start(&options, &app->snapshot_writer);
     return err == ERR_OK
-               ? start_groups(app, et)
+               ? start_groups(c, app, et)
                : err_set(et, err, "cannot start the thread of snapshots: %s", err_describe(err));
 }
 
@@ -434,6 +442,7 @@ static void stop(struct app *app)
         http_drain(app->http);
     }
     live_stop(app->live);
+    push_stop(app->push);
     groups_stop(app->groups); /* fetches that wait are answered; what the writer has, too */
     api_admin_stop();
     for (int ms = 0; app->http != NULL && http_requests_active(app->http) > 0 && ms < DRAIN_MS;
@@ -449,6 +458,7 @@ static void stop(struct app *app)
     snapshot_writer_free(app->snapshot_writer);
     snapshots_close(app->snapshots);
     groups_free(app->groups);
+    push_free(app->push);
     state_env_close(app->state);
     jobs_free(app->jobs);
     workers_free(app->workers);
