@@ -8,6 +8,7 @@
 
 #include "daybook/v1/events.pb-c.h"
 #include "storage/base/buf.h"
+#include "storage/wire.h"
 #include "tests/unit/support.h"
 
 #include <cmocka.h>
@@ -260,6 +261,64 @@ static void test_record_decode_missing_fields(void **state)
     assert_int_equal(record_decode(1, bytes_of(LONG_VARINT, 13), &event), ERR_CORRUPT);
 }
 
+/* Appends revision, time and stream, with one of the three of another number or kind. */
+static struct bytes head_with(uint8_t body[64], int wrong, bool wrong_kind)
+{
+    static const unsigned FIELDS[] = {2, 3, 4}; /* revision, time_us, stream: events.proto */
+    uint8_t *p = body;
+    for (int i = 0; i < 3; i++) {
+        bool is_bytes = (i == 2) != (i == wrong && wrong_kind);
+        unsigned field = FIELDS[i] + (i == wrong && !wrong_kind ? 9 : 0);
+        p = is_bytes ? wire_put_bytes(p, field, BYTES_LITERAL("s"), NULL)
+                     : wire_put_number(p, field, 7);
+    }
+    return bytes_of(body, (size_t)(p - body));
+}
+
+/* A head is taken only from a record that begins as ours do. */
+static void test_record_peek_refuses(void **state)
+{
+    (void)state;
+    uint8_t body[64];
+    struct record_head head;
+    struct bytes whole = head_with(body, -1, false);
+    assert_int_equal(record_peek(whole, &head), ERR_OK);
+    assert_true(head.revision == 7 && head.time_us == 7 && head.stream.n == 1);
+    for (size_t cut = 0; cut < whole.n; cut++) {
+        assert_int_equal(record_peek(bytes_of(body, cut), &head), ERR_CORRUPT);
+    }
+    for (int wrong = 0; wrong < 3; wrong++) {
+        assert_int_equal(record_peek(head_with(body, wrong, true), &head), ERR_CORRUPT);
+        assert_int_equal(record_peek(head_with(body, wrong, false), &head), ERR_CORRUPT);
+    }
+}
+
+/* What reclaim left of an event has revision, time and stream, and nothing of what was taken away.
+ */
+static void test_record_decode_gone(void **state)
+{
+    (void)state;
+    static struct sample s;
+    uint8_t record[RECORD_MAX], body[64], out[RECORD_MAX];
+    struct event event;
+    size_t n;
+    uint64_t random = test_seed();
+    struct bytes bare = head_with(body, -1, false);
+    assert_int_equal(record_decode_stored(3, bare, RECORD_GONE, &event), ERR_OK);
+    assert_true(event.position == 3 && event.revision == 7);
+    assert_int_equal(record_decode_stored(3, bare, 0, &event), ERR_CORRUPT);
+    random_sample(&s, &random);
+    struct bytes full =
+        bytes_of(record + RECORD_HEADER_BYTES, make_record(&s, record) - RECORD_HEADER_BYTES);
+    assert_int_equal(record_decode_stored(s.position, full, 0, &event), ERR_OK);
+    assert_int_equal(record_decode_stored(s.position, full, RECORD_GONE, &event), ERR_CORRUPT);
+    static const uint8_t CUT[] = {0x10};
+    assert_int_equal(record_redact(bytes_of(CUT, 1), out, &n), ERR_CORRUPT);
+    assert_int_equal(record_redact(full, out, &n), ERR_OK);
+    assert_int_equal(record_decode(s.position, bytes_of(out, n), &event), ERR_OK);
+    assert_true(event.redacted && event.data.n == 0 && event.metadata.n == 0);
+}
+
 /* The fingerprint is a function of the whole id: it is stored. */
 static void test_record_id_print_is_stable(void **state)
 {
@@ -283,6 +342,8 @@ int main(void)
         cmocka_unit_test(test_record_check_cut),
         cmocka_unit_test(test_record_decode_garbage),
         cmocka_unit_test(test_record_decode_missing_fields),
+        cmocka_unit_test(test_record_peek_refuses),
+        cmocka_unit_test(test_record_decode_gone),
         cmocka_unit_test(test_record_id_print_is_stable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
