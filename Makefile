@@ -181,8 +181,8 @@ install: all ## install the two programs and the client library under DESTDIR/PR
 	           $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 755 $(BUILD)/daybookd $(BUILD)/daybook $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 clients/c/daybook.h clients/c/daybook_read.h clients/c/daybook_follow.h \
-	    clients/c/daybook_life.h clients/c/daybook_projection.h clients/c/daybook_document.h \
-	    clients/c/daybook_group.h $(DESTDIR)$(PREFIX)/include/
+	    clients/c/daybook_backup.h clients/c/daybook_life.h clients/c/daybook_projection.h \
+	    clients/c/daybook_document.h clients/c/daybook_group.h $(DESTDIR)$(PREFIX)/include/
 	install -m 644 $(LIB_CLIENT) $(DESTDIR)$(PREFIX)/lib/
 	printf '%s\n' 'Name: daybook' 'Description: client library of the Daybook event store' \
 	    'Version: $(VERSION)' 'Cflags: -I$(PREFIX)/include' \

@@ -41,7 +41,7 @@ struct app {
     struct app_limits limits;
     int64_t started_us; /* monotonic clock */
     bool log_requests;
-    unsigned connections_max;
+    unsigned connections_max, idle_timeout_s;
     _Atomic bool ready;
     _Atomic bool stopping;
 };

@@ -89,11 +89,14 @@ err_t config_load(int argc, char **argv, char **environment, unsigned cores, str
 void config_print_help(FILE *to)
 {
     fputs(
-        "usage: daybookd [--verify | --reindex] [--name value | --name=value]...\n"
+        "usage: daybookd [--verify | --reindex | --restore FILE] [--name value | --name=value]...\n"
         "\n"
         "  --verify   check everything that is stored, without serving; exit 0: all is well, 1: "
         "findings, 2: error\n"
         "  --reindex  build the index again from the log, without serving\n"
+        "  --restore FILE  make the data directory, which must be new or empty, out of a backup\n"
+        "    --to-position N  ... as it was then\n"
+        "  --verify-backup FILE  check a backup\n"
         "  --version  print the version\n"
         "  --help     print this\n"
         "\n"
@@ -254,6 +257,34 @@ static bool read_action(struct config *c, const char *flag)
     return false;
 }
 
+/* Flags of actions on backups, which have values; *ret: it is such a one. */
+static err_t read_backup_flag(struct config *c, int argc, char **argv, int *i, bool *ret,
+                              struct err_text *et)
+{
+    const char *flag = argv[*i];
+    bool restore = strcmp(flag, "--restore") == 0, to = strcmp(flag, "--to-position") == 0;
+    *ret = restore || to || strcmp(flag, "--verify-backup") == 0;
+    if (!*ret) {
+        return ERR_OK;
+    }
+    const char *value = *i + 1 < argc ? argv[++*i] : "";
+    if (value[0] == '\0' || strlen(value) >= sizeof c->backup) {
+        return err_set(et, ERR_INVALID, "flag %s: its value is missing, or too long", flag);
+    }
+    if (to) {
+        char *end;
+        errno = 0;
+        c->to_position = strtoull(value, &end, 10);
+        bool number = isdigit((unsigned char)value[0]) && *end == '\0' && errno == 0;
+        return number && c->to_position > 0
+                   ? ERR_OK
+                   : err_set(et, ERR_INVALID, "flag %s: '%s' is no position", flag, value);
+    }
+    c->action = restore ? CONFIG_RESTORE : CONFIG_VERIFY_BACKUP;
+    memcpy(c->backup, value, strlen(value) + 1);
+    return ERR_OK;
+}
+
 /* One flag; *i moves on to its value where that is an argument of its own. */
 static err_t read_flag(struct config *c, int argc, char **argv, int *i, struct err_text *et)
 {
@@ -289,7 +320,9 @@ static err_t read_flags(struct config *c, int argc, char **argv, struct err_text
 {
     err_t err = ERR_OK;
     for (int i = 1; err == ERR_OK && i < argc; i++) {
-        if (!read_action(c, argv[i])) {
+        bool done = read_action(c, argv[i]);
+        err = done ? ERR_OK : read_backup_flag(c, argc, argv, &i, &done, et);
+        if (err == ERR_OK && !done) {
             err = read_flag(c, argc, argv, &i, et);
         }
     }

@@ -17,12 +17,16 @@ enum config_action {
     CONFIG_SERVE,
     CONFIG_VERIFY,
     CONFIG_REINDEX,
+    CONFIG_VERIFY_BACKUP,
+    CONFIG_RESTORE,
     CONFIG_VERSION,
     CONFIG_HELP,
 };
 
 struct config {
     enum config_action action;
+    char backup[CONFIG_TEXT_MAX]; /* of VERIFY_BACKUP and RESTORE: the file, - is stdin */
+    uint64_t to_position;         /* of RESTORE; 0: all of it */
 #define CONFIG_FIELD_TEXT(name)                              char name[CONFIG_TEXT_MAX];
 #define CONFIG_FIELD_NUMBER(name)                            uint64_t name;
 #define CONFIG_FIELD_BYTES(name)                             uint64_t name;

@@ -1,6 +1,7 @@
 /* main: daybookd: starts the store, the writer and the HTTP server in this order, waits for a
  * signal, and stops them in the other order. */
 #include "server/api_admin.h"
+#include "server/api_backup.h"
 #include "server/api_metrics.h"
 #include "server/app.h"
 #include "server/config.h"
@@ -10,6 +11,7 @@
 #include "server/maintenance.h"
 #include "server/push.h"
 #include "server/reply.h"
+#include "server/restore.h"
 #include "server/router.h"
 #include "server/snapshot_writer.h"
 #include "server/trace.h"
@@ -202,6 +204,14 @@ int main(int argc, char **argv)
         if (err == ERR_OK) {
             return c.action == CONFIG_VERIFY ? maintenance_verify(&options)
                                              : maintenance_reindex(&options);
+        }
+        break;
+    case CONFIG_VERIFY_BACKUP:
+        return restore_verify(c.backup);
+    case CONFIG_RESTORE:
+        err = store_options_of(&c, &options, &et);
+        if (err == ERR_OK) {
+            return restore_run(c.backup, &options, c.to_position);
         }
         break;
     case CONFIG_SERVE:
@@ -417,6 +427,7 @@ static err_t serve(const struct config *c, struct err_text *et)
     app.started_us = clock_us(CLOCK_MONOTONIC);
     app.log_requests = c->log_requests != 0;
     app.connections_max = (unsigned)c->connections_max;
+    app.idle_timeout_s = (unsigned)c->idle_timeout_s;
     err_t err = start(c, &app, et);
     if (err == ERR_OK) {
         atomic_store(&app.ready, true);
@@ -445,6 +456,7 @@ static void stop(struct app *app)
     push_stop(app->push);
     groups_stop(app->groups); /* fetches that wait are answered; what the writer has, too */
     api_admin_stop();
+    api_backup_stop();
     for (int ms = 0; app->http != NULL && http_requests_active(app->http) > 0 && ms < DRAIN_MS;
          ms++) {
         usleep(1000);

@@ -86,6 +86,10 @@ static const struct {
      ",\"content\":{" MEDIA("application/json", MESSAGE("Document")) "," MEDIA(
          "text/event-stream", MESSAGE("Document")) "," MEDIA("application/x-protobuf",
                                                              MESSAGE("Document")) "}}"},
+    {"/v1/admin/backup", "\"200\":{\"description\":\"A backup, for `daybook restore`; whole only "
+                         "where the body is\"," POSITION_HEADER
+                         ",\"content\":{\"application/vnd.daybook.backup\":{\"schema\":{\"type\":"
+                         "\"string\",\"format\":\"binary\"}}}}"},
     {"/metrics",
      "\"200\":{\"description\":\"Prometheus text format 0.0.4\"," POSITION_HEADER ",\"content\":{"
      "\"text/plain\":{\"schema\":{\"type\":\"string\"}}}}"},

@@ -67,6 +67,7 @@ struct journal_file_options {
     uint64_t segment_bytes;
     uint8_t store_id[UUID_BYTES];
     uint64_t salt;  /* random and secret: new segments are checksummed from it */
+    bool fresh;     /* there may be none yet, whatever position the store has */
     bool read_only; /* replay only */
 };
 

@@ -399,7 +399,7 @@ static err_t remember_old(struct journal_file *j, const uint64_t *bases, size_t 
  * Only a journal of empty segments may say nothing (all was applied, and a new segment begun). */
 static err_t check_reach(const struct replay *r, size_t segments)
 {
-    bool missing = segments == 0 && r->after > 0;
+    bool missing = segments == 0 && r->after > 0 && !r->j->options.fresh;
     if (missing || (r->last != 0 && r->last < r->after)) {
         return err_set(r->et, ERR_CORRUPT,
                        "the journal ends at position %" PRIu64 " but the store at %" PRIu64

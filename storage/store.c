@@ -13,13 +13,13 @@
 #include <unistd.h>
 
 #include "storage/base/check.h"
+#include "storage/copy.h"
 #include "storage/create.h"
 #include "storage/hide.h"
 #include "storage/record.h"
 #include "storage/recover.h"
 #include "storage/store_int.h"
 
-#define DEFAULT_MAP_BYTES       ((uint64_t)1 << 40)
 #define DEFAULT_SEGMENT_BYTES   ((uint64_t)32 << 20)
 #define DEFAULT_TAIL_BYTES      ((uint64_t)64 << 20)
 #define DEFAULT_DISK_FREE_BYTES ((uint64_t)64 << 20)
@@ -206,6 +206,7 @@ static err_t open_journal(struct store *s, struct err_text *et)
     struct journal_file_options options = {.dir = path,
                                            .segment_bytes = s->options.segment_bytes,
                                            .salt = s->options.salt,
+                                           .fresh = s->options.restoring,
                                            .read_only = s->options.read_only};
     memcpy(options.store_id, s->id, UUID_BYTES);
     return journal_file_open(&options, &s->journal, et);
@@ -289,7 +290,7 @@ static err_t open_parts(struct store *s, struct err_text *et)
 
 static void set_defaults(struct store_options *o)
 {
-    o->map_bytes = o->map_bytes == 0 ? DEFAULT_MAP_BYTES : o->map_bytes;
+    o->map_bytes = o->map_bytes == 0 ? STORE_MAP_BYTES : o->map_bytes;
     o->segment_bytes = o->segment_bytes == 0 ? DEFAULT_SEGMENT_BYTES : o->segment_bytes;
     o->tail_bytes_max = o->tail_bytes_max == 0 ? DEFAULT_TAIL_BYTES : o->tail_bytes_max;
     o->disk_free_min_bytes =
@@ -305,6 +306,11 @@ static err_t open_store(struct store *s, struct err_text *et)
     }
     if (strlen(s->options.dir) > PATH_MAX - 64) {
         return err_set(et, ERR_INVALID, "the path of the data directory is too long");
+    }
+    if (!s->options.restoring && copy_is_unfinished(s->options.dir)) {
+        return err_set(et, ERR_INVALID,
+                       "%s holds a restore that did not finish: remove it and restore again",
+                       s->options.dir);
     }
     err_t err = s->options.read_only ? ERR_OK : make_dirs(s, et);
     if (err == ERR_OK) {
@@ -409,19 +415,19 @@ err_t store_get_stats(struct store *s, struct store_stats *ret)
         return err_from_errno(errno);
     }
     uint64_t map_used = kv_data_bytes(s->kv);
-    *ret = (struct store_stats){
-        .position = store_position(s),
-        .applied_position = store_applied_position(s),
-        .streams = atomic_load(&s->streams),
-        .data_bytes = map_used + s->journal->methods->bytes(s->journal),
-        .tail_bytes = tail_bytes(&s->tail),
-        .tail_bytes_max = s->options.tail_bytes_max,
-        .map_used_bytes = map_used,
-        .map_bytes = s->options.map_bytes,
-        .disk_free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize,
-        .disk_free_min_bytes = s->options.disk_free_min_bytes,
-        .disk_full = atomic_load(&s->disk_full),
-        .reclaim_pending = atomic_load(&s->life_position) > atomic_load(&s->reclaimed_position)};
+    *ret = (struct store_stats){.position = store_position(s),
+                                .applied_position = store_applied_position(s),
+                                .streams = atomic_load(&s->streams),
+                                .data_bytes = map_used + s->journal->methods->bytes(s->journal),
+                                .tail_bytes = tail_bytes(&s->tail),
+                                .tail_bytes_max = s->options.tail_bytes_max,
+                                .map_used_bytes = map_used,
+                                .map_bytes = s->options.map_bytes,
+                                .disk_free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize,
+                                .disk_free_min_bytes = s->options.disk_free_min_bytes,
+                                .disk_full = atomic_load(&s->disk_full),
+                                .reclaim_pending = atomic_load(&s->life_position) >
+                                                   atomic_load(&s->reclaimed_position)};
     return ERR_OK;
 }
 

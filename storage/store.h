@@ -17,6 +17,8 @@ struct store;
 struct store_view;
 struct store_read;
 
+#define STORE_MAP_BYTES ((uint64_t)1 << 40) /* where none is said */
+
 struct store_options {
     const char *dir;         /* data directory; made when missing (its parent must exist) */
     uint64_t map_bytes;      /* size of LMDB's sparse map; 0: 1 TiB */
@@ -27,6 +29,7 @@ struct store_options {
     uint8_t new_store_id[UUID_BYTES]; /* the store's id, where one is made now */
     uint64_t salt; /* random, fresh and secret: with it nobody can make bytes that look like a group
                       of the journal */
+    bool restoring; /* it is being made out of a backup: copy.h */
     bool read_only; /* verify: opens LMDB, replays the journal into memory, writes nothing */
 };
 

@@ -169,6 +169,7 @@ enum daybook_result daybook_batch_send(struct daybook_batch *batch,
 }
 #endif
 
+#include "daybook_backup.h"
 #include "daybook_document.h"
 #include "daybook_follow.h"
 #include "daybook_group.h"

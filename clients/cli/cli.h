@@ -30,6 +30,7 @@ typedef int cli_command_fn(int argc, char **argv, const struct cli_globals *glob
 
 /* The commands, one file each or a small group; the table is in main.c. */
 cli_command_fn cli_append;
+cli_command_fn cli_backup;
 cli_command_fn cli_bench;
 cli_command_fn cli_consume;
 cli_command_fn cli_delete;
@@ -44,6 +45,7 @@ cli_command_fn cli_query;
 cli_command_fn cli_read;
 cli_command_fn cli_redact;
 cli_command_fn cli_reindex;
+cli_command_fn cli_restore;
 cli_command_fn cli_streams;
 cli_command_fn cli_tail;
 cli_command_fn cli_truncate;

@@ -43,6 +43,16 @@ void progress_show(struct progress *p, uint64_t events, uint64_t done, uint64_t 
     (void)fflush(stderr);
 }
 
+void progress_show_bytes(struct progress *p, uint64_t bytes)
+{
+    if (p->shown) {
+        double seconds = progress_seconds(p), mib = (double)bytes / (1 << 20);
+        p->last_ms = now_ms();
+        (void)fprintf(stderr, "\r%.1f MiB, %.1f MiB/s\033[K", mib, seconds > 0 ? mib / seconds : 0);
+        (void)fflush(stderr);
+    }
+}
+
 void progress_clear(struct progress *p)
 {
     if (p->shown) {

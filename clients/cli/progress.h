@@ -18,6 +18,8 @@ void progress_start(struct progress *p, bool quiet);
 bool progress_is_due(const struct progress *p);
 /* Shows events, their rate, and with all > 0 the part done / all and the time left. */
 void progress_show(struct progress *p, uint64_t events, uint64_t done, uint64_t all);
+/* Shows MiB and their rate. */
+void progress_show_bytes(struct progress *p, uint64_t bytes);
 /* Takes the line away. */
 void progress_clear(struct progress *p);
 double progress_seconds(const struct progress *p);

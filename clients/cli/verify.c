@@ -1,34 +1,17 @@
 /* verify and reindex: by the server, or on its data directory by the daybookd beside this program
  * while the server is stopped. */
 #include "connect.h"
+#include "daybookd.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
-#define PATH_SIZE 4096
-
-/* Becomes `daybookd MODE --data DIR`: the one in the folder of this program, else of PATH. Returns
- * only when it cannot. */
-static int become_daybookd(const char *mode, const char *data)
+/* Becomes `daybookd MODE OPTION VALUE`, or without a value. */
+static int become(const char *mode, const char *option, const char *value)
 {
-    char path[PATH_SIZE];
-    char daybookd[] = "daybookd";
-    char data_option[] = "--data";
-    char *argv[] = {daybookd, (char *)(uintptr_t)mode, data_option, (char *)(uintptr_t)data, NULL};
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - sizeof daybookd);
-    char *slash = n > 0 ? memrchr(path, '/', (size_t)n) : NULL;
-    (void)fflush(NULL);
-    if (slash != NULL) {
-        memcpy(slash + 1, daybookd, sizeof daybookd);
-        (void)execv(path, argv);
-    }
-    (void)execvp(daybookd, argv);
-    cli_error("daybookd cannot be started: %s", strerror(errno));
-    cli_hint("it is expected beside the daybook program, or in PATH");
-    return CLI_FAILED;
+    char *const argv[] = {(char *)(uintptr_t) "daybookd", (char *)(uintptr_t)mode,
+                          (char *)(uintptr_t)option, (char *)(uintptr_t)value, NULL};
+    return daybookd_become(argv);
 }
 
 static int verify_by_server(const struct cli_globals *globals)
@@ -60,18 +43,28 @@ int cli_verify(int argc, char **argv, const struct cli_globals *globals)
         {"data", CLI_TEXT, &data, "DIR", "a data directory whose server is stopped"},
     };
     const struct cli_usage usage = {
-        .synopsis = "verify [--data DIR]",
-        .about = "Checks everything that is stored: checksums, numbering, index against log.\n"
-                 "Asks the running server, or with --data checks a directory without one.\n",
+        .synopsis = "verify [FILE|-] [--data DIR]",
+        .about =
+            "Checks everything that is stored: checksums, numbering, index against log.\n"
+            "Asks the running server, or with --data checks a directory without one. With FILE\n"
+            "checks a backup, and says where it is damaged or cut short.\n",
         .options = options,
         .options_n = sizeof options / sizeof options[0],
+        .arguments_max = 1,
     };
     const char *arguments[2];
     int result = cli_parse(argc, argv, &usage, arguments);
     if (result != CLI_GO_ON) {
         return result;
     }
-    return data != NULL ? become_daybookd("--verify", data) : verify_by_server(globals);
+    if (arguments[0] != NULL && data != NULL) {
+        cli_error("verify checks a backup or a data directory, not both");
+        return CLI_USAGE;
+    }
+    if (arguments[0] != NULL) {
+        return become("--verify-backup", arguments[0], NULL);
+    }
+    return data != NULL ? become("--verify", "--data", data) : verify_by_server(globals);
 }
 
 int cli_reindex(int argc, char **argv, const struct cli_globals *globals)
@@ -97,5 +90,5 @@ int cli_reindex(int argc, char **argv, const struct cli_globals *globals)
         cli_hint("stop the server, then: daybook reindex --data DIR");
         return CLI_USAGE;
     }
-    return become_daybookd("--reindex", data);
+    return become("--reindex", "--data", data);
 }

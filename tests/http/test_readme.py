@@ -101,3 +101,17 @@ def test_the_page_for_kafka_users(fresh):
     assert fresh.head_revision("ticket-1") == 2 and fresh.head_revision("report-1") == 2
     assert re.search(r"^ticket-[12]: ", done.stdout, re.M) and re.search(r" ticket-4@1 .* no subject$", done.stdout, re.M), done.stdout
     assert '"schema_version":2' in done.stdout and "desk: goes on after position 0; " in done.stdout
+
+
+def test_the_readmes_backups(fresh, launch, tmp_path):
+    """Every command of the README's "Backups" succeeds, and what it restores can be served."""
+    text = (ROOT / "README.md").read_text()
+    block = re.search(r"### Backups.*?```sh\n(.*?)```", text, re.S).group(1)
+    environment = {**os.environ, "DAYBOOK_URL": fresh.url}
+    demo = [DAYBOOK, "import", str(ROOT / "scripts/demo.ndjson")]
+    subprocess.run(demo, env=environment, check=True, capture_output=True, timeout=100)
+    script = block.replace("build/daybook ", DAYBOOK + " ")
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert launch(data=tmp_path / "restored").position() == fresh.position()
+    assert launch(data=tmp_path / "then").position() == 2
