@@ -175,7 +175,11 @@ bool group_json_bool(struct group_json *j)
 
 struct bytes group_json_raw(struct group_json *j)
 {
-    const uint8_t *start = peek(j) == 0 ? NULL : j->p;
+    if (peek(j) == 0) {
+        fail(j);
+        return BYTES_NONE;
+    }
+    const uint8_t *start = j->p;
     int depth = 0;
     bool escaped;
     struct bytes text;

@@ -190,7 +190,9 @@ static err_t copy_row(struct parked_copies *c, uint64_t position, struct bytes v
         return ERR_MEMORY;
     }
     memcpy(copy, value.p, value.n);
-    c->items[c->n++] = (struct parked_copy){position, copy, value.n};
+    c->items[c->n].position = position;
+    c->items[c->n].value = copy;
+    c->items[c->n++].n = value.n;
     return ERR_OK;
 }
 

@@ -113,7 +113,7 @@ err_t group_record_get(struct bytes value, struct group_record *ret)
 {
     struct reader r = reader_of(value);
     struct group_record record = {0};
-    uint64_t counts[COUNTS];
+    uint64_t counts[COUNTS] = {0};
     record.fetched = get_number(&r);
     record.next_batch = get_number(&r);
     record.parked = get_number(&r);
@@ -164,12 +164,11 @@ void group_event_put(struct buf *b, const struct group_row_event *e,
 
 bool group_event_get(struct bytes *value, struct group_row_event *inout, err_t *err)
 {
-    struct reader r = reader_of(*value);
     if (value->n == 0 || *err != ERR_OK) {
         return false;
     }
-    struct bytes flag = get_run(&r, 1);
-    unsigned flags = flag.p[0];
+    unsigned flags = value->p[0];
+    struct reader r = reader_of(bytes_of(value->p + 1, value->n - 1));
     struct group_row_event e = {.replay = (flags & FLAG_REPLAY) != 0,
                                 .blocks = (flags & FLAG_BLOCKS) != 0};
     e.index = inout->index + get_u32(&r);
