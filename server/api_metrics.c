@@ -6,6 +6,7 @@
 #include "server/api_metrics.h"
 
 #include "server/app.h"
+#include "server/groups.h"
 #include "server/metrics.h"
 #include "server/process.h"
 #include "server/reply.h"
@@ -285,9 +286,75 @@ static void put_process(struct buf *b, const struct app *app)
     put_seconds(b, METRIC_START_TIME, (double)(clock_us(CLOCK_REALTIME) - age_us) / 1e6);
 }
 
-/* Whatever a scraper accepts, this is what there is. */
-void api_metrics(struct http_request *rq, struct app *app)
+/* ---- groups: what is known of them belongs to their thread ---- */
+
+struct group_row {
+    const char *name;
+    struct group_status status;
+};
+
+struct group_rows {
+    struct group_row *items;
+    size_t n;
+};
+
+/* Where it fails there are none, and the rest is answered all the same. */
+static enum group_outcome run_groups(struct group_call *c, const struct group_turn *turn)
 {
+    struct group_rows *rows = c->ctx;
+    struct arena *arena = http_arena(c->job->rq);
+    size_t n = groups_count(turn->groups);
+    struct group_row *items = arena_alloc(arena, (n + 1) * sizeof *items);
+    for (size_t i = 0; items != NULL && i < n; i++) {
+        struct bytes name = bytes_of_string(groups_at(turn->groups, i).name);
+        char *copy = arena_alloc(arena, name.n + 1);
+        if (copy == NULL) {
+            break;
+        }
+        memcpy(copy, name.p, name.n + 1);
+        items[i].name = copy;
+        c->error = groups_status(turn->groups, name, &items[i].status);
+        if (c->error != ERR_OK) {
+            return GROUP_FAILED;
+        }
+        *rows = (struct group_rows){items, i + 1};
+    }
+    return GROUP_ANSWERED;
+}
+
+static double group_value(const struct group_status *s, enum metric m)
+{
+    switch ((int)m) {
+    case METRIC_GROUP_LAG_EVENTS:
+        return (double)s->lag_events;
+    case METRIC_GROUP_LAG_SECONDS:
+        return s->lag_us > 0 ? (double)s->lag_us / 1e6 : 0;
+    case METRIC_GROUP_IN_FLIGHT:
+        return (double)s->in_flight;
+    case METRIC_GROUP_PARKED:
+        return (double)s->parked;
+    case METRIC_GROUP_CONSUMERS:
+        return (double)s->consumers;
+    default:
+        return (double)s->counts.redelivered;
+    }
+}
+
+static void put_groups(struct buf *b, const struct group_rows *rows)
+{
+    for (int m = METRIC_GROUP_LAG_EVENTS; m <= METRIC_GROUP_REDELIVERIES; m++) {
+        put_head(b, (enum metric)m);
+        for (size_t i = 0; i < rows->n; i++) {
+            buf_put_format(b, "%s{group=\"%s\"} %.15g\n", metrics[m].name, rows->items[i].name,
+                           group_value(&rows->items[i].status, (enum metric)m));
+        }
+    }
+}
+
+/* Whatever a scraper accepts, this is what there is. */
+static void reply_metrics(struct http_request *rq, struct job *job)
+{
+    struct app *app = job->app;
     struct buf b;
     buf_init(&b, TEXT_BYTES_MAX);
     put_server(&b, app);
@@ -298,6 +365,7 @@ void api_metrics(struct http_request *rq, struct app *app)
     if (err == ERR_OK) {
         err = put_projections(&b, app);
     }
+    put_groups(&b, job->ctx);
     put_process(&b, app);
     if (err == ERR_OK) {
         err = buf_status(&b);
@@ -309,4 +377,16 @@ void api_metrics(struct http_request *rq, struct app *app)
     }
     reply_position(rq, store_position(app->store));
     http_reply(rq, 200, CONTENT_TYPE, &b);
+}
+
+void api_metrics(struct http_request *rq, struct app *app)
+{
+    struct group_call *c = group_call_new(rq, app, sizeof(struct group_rows));
+    if (c != NULL) {
+        c->job->answer = JOB_DETACH;
+        c->job->detach = reply_metrics;
+        c->anyway = true;
+        c->run = run_groups;
+        groups_submit(app->groups, c);
+    }
 }

@@ -164,7 +164,9 @@ void groups_submit(struct group_service *s, struct group_call *take_call)
     struct job *job = take_call->job;
     job_suspend(job);
     err_t err = enqueue(s, take_call);
-    if (err != ERR_OK) {
+    if (err != ERR_OK && take_call->anyway) {
+        http_resume(job->rq);
+    } else if (err != ERR_OK) {
         job_fail(job, err == ERR_CLOSED ? PROBLEM_SHUTTING_DOWN : PROBLEM_OVERLOADED, NULL,
                  "too many requests about groups wait");
         http_resume(job->rq);
@@ -282,7 +284,7 @@ static void fail_all(struct group_service *s, struct call_list *calls, struct ca
         }
         s->defining = c->defines && c->command != NULL ? false : s->defining;
         c->error = err;
-        if (c->job != NULL) {
+        if (c->job != NULL && !c->anyway) {
             buf_clear(&c->job->body);
             job_error(c->job, err, "writing the state of the groups");
         }

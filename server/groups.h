@@ -36,6 +36,7 @@ struct group_call {
     struct bytes group; /* of the path */
     bool defines;       /* changes definitions: one at a time, so that each sees the one before */
     bool over;          /* its time is: it must not wait any more */
+    bool anyway;        /* its answer counts also where the transaction failed */
     bool soon;          /* of GROUP_WAITS: there is more to look at; again in the next turn */
     int64_t wait_us;
     err_t error;

@@ -64,6 +64,7 @@ def test_every_metric_has_help_type_and_a_value(server, name):
     """All of metrics.def is there, once, with its help and type, and nothing else."""
     server.append_ok(name(), event())
     server.get("/v1/events")
+    assert server.request("PUT", "/v1/groups/one", {}).status in (200, 201)
     samples = Samples(server)
     assert len(METRICS) > 30
     assert sorted(re.findall(r"^# HELP (\S+) (.+)$", samples.text, re.M)) == sorted((name_, help_) for name_, _, help_ in METRICS)
@@ -155,6 +156,28 @@ def test_projections_say_how_far_they_are(fresh):
     wait_for(lambda: value("paused") == 1, 30, "the pause")
     assert fresh.request("DELETE", "/v1/projections/picky").status == 200
     wait_for(lambda: "picky" not in Samples(fresh).text, 30, "the deletion")
+
+
+def test_groups_say_what_they_owe(fresh):
+    """Lag, leases, parked events, redeliveries and consumers of each group; a deleted one is gone."""
+    fresh.append_ok("a", [event("Counted", {"n": n}) for n in range(10)])
+    assert fresh.request("PUT", "/v1/groups/g", {"ordering": "none", "backoff": {"initial_s": 0, "max_s": 0}}).status == 201
+
+    def value(what):
+        return Samples(fresh).get(f"daybook_group_{what}", group="g")
+
+    def fetch(n):
+        return [e["lease"] for e in fresh.post("/v1/groups/g/fetch", {"max": n, "consumer": "c"}).json["events"]]
+
+    assert (value("lag_events"), value("in_flight_events"), value("consumers")) == (10, 0, 0) and value("lag_seconds") > 0
+    leases = fetch(4)
+    fresh.post("/v1/groups/g/ack", {"leases": leases[:1]})
+    fresh.post("/v1/groups/g/nack", {"leases": leases[1:2], "action": "park"})
+    fresh.post("/v1/groups/g/nack", {"leases": leases[2:3]})
+    assert len(fetch(1)) == 1
+    assert (value("lag_events"), value("in_flight_events"), value("parked_events"), value("redeliveries_total"), value("consumers")) == (8, 2, 1, 1, 1)
+    assert fresh.request("DELETE", "/v1/groups/g").status == 200
+    assert 'group="g"' not in Samples(fresh).text
 
 
 @pytest.mark.timeout_s(90)
