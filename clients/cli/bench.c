@@ -2,6 +2,7 @@
  *
  * The load generator is in bench_load, what it sends in bench_work and bench_request, how it reads
  * the answers in bench_answer, what it prints in bench_report. */
+#include "bench_consume.h"
 #include "bench_follow.h"
 #include "bench_report.h"
 #include "bench_request.h"
@@ -24,7 +25,7 @@ struct given {
     const char *workload, *encoding, *expect, *path;
     uint64_t connections, batch, payload, streams, events, requests, seconds, warmup_ms, spin_us;
     uint64_t rate, followers;
-    const char *feed, *from;
+    const char *feed, *from, *group;
     bool ids, condition, json, until_caught_up;
 };
 
@@ -36,6 +37,7 @@ static const struct bench_config defaults[] = {
     [BENCH_READ_LOG] = {.connections = 1, .batch = 1, .streams = 1},
     [BENCH_TAGGED] = {.connections = 64, .batch = 1, .streams = 10000},
     [BENCH_FOLLOW] = {.connections = 1, .batch = 1, .streams = 10000},
+    [BENCH_CONSUME] = {.connections = 8, .batch = 100, .streams = 1},
 };
 
 #define WORKLOADS (sizeof defaults / sizeof defaults[0])
@@ -70,6 +72,8 @@ static const char about[] =
     "  follow         one append after the other, each until all followers of the log have its\n"
     "                 event (times are from the append's answer); with --connections 0 none:\n"
     "                 until each follower has --events, or for --seconds\n"
+    "  consume        fetches of --batch events of --group, which must be there, each with an\n"
+    "                 ack; until --events were acknowledged, or for --seconds\n"
     "  post           the requests of append to --path of any server: the limit of bare HTTP\n"
     "Without a workload a suite of them runs. Exits 1 when any request failed. Ctrl-C ends it\n"
     "with what was measured until then.\n";
@@ -146,6 +150,7 @@ static int parse(int argc, char **argv, struct given *given)
         {"ids", CLI_FLAG, &given->ids, NULL, "send an id with every event"},
         {"condition", CLI_FLAG, &given->condition, NULL, "of append-tagged: guard each by one"},
         {"events", CLI_NUMBER, &given->events, "N", "of a stream that is read (100)"},
+        {"group", CLI_TEXT, &given->group, "NAME", "of consume (bench)"},
         {"path", CLI_TEXT, &given->path, "PATH", "of post (/)"},
         {"requests", CLI_NUMBER, &given->requests, "N", "stop after so many (read-log 1)"},
         {"seconds", CLI_NUMBER, &given->seconds, "N", "stop after so long (5)"},
@@ -160,7 +165,8 @@ static int parse(int argc, char **argv, struct given *given)
         {"json", CLI_FLAG, &given->json, NULL, "a line of JSON a workload instead of the table"},
     };
     const struct cli_usage usage = {
-        .synopsis = "bench [append|append-tagged|read-stream|read-log|follow|post] [options]",
+        .synopsis =
+            "bench [append|append-tagged|read-stream|read-log|follow|consume|post] [options]",
         .about = about,
         .options = options,
         .options_n = sizeof options / sizeof options[0],
@@ -196,11 +202,12 @@ static bool configure(const struct given *given, struct bench_config *ret)
     }
     if (workload == WORKLOADS) {
         cli_error("unknown workload: %s", given->workload);
-        cli_hint("there are append, append-tagged, read-stream, read-log, follow and post");
+        cli_hint(
+            "there are append, append-tagged, read-stream, read-log, follow, consume and post");
         return false;
     }
     bool log = workload == BENCH_READ_LOG;
-    bool follow = workload == BENCH_FOLLOW;
+    bool follow = workload == BENCH_FOLLOW || workload == BENCH_CONSUME;
     *ret = defaults[workload];
     ret->workload = (enum bench_workload)workload;
     ret->connections = given_or(given->connections, ret->connections);
@@ -217,6 +224,7 @@ static bool configure(const struct given *given, struct bench_config *ret)
     ret->warmup_ms = given_or(given->warmup_ms, log ? 0 : DEFAULT_WARMUP_MS);
     ret->spin_us = given->spin_us;
     ret->path = given->path == NULL ? "/" : given->path;
+    ret->group = given->group == NULL ? "bench" : given->group;
     ret->ids = given->ids;
     ret->condition = given->condition;
     static const char *const encodings[] = {"protobuf", "json"};
@@ -241,13 +249,15 @@ static bool in_range(const char *option, uint64_t value, uint64_t min, uint64_t 
 static bool check(const struct bench_config *config)
 {
     bool follow = config->workload == BENCH_FOLLOW;
+    bool consume = config->workload == BENCH_CONSUME;
     if (!in_range("connections", config->connections, follow ? 0 : 1, BENCH_CONNECTIONS_MAX / 2) ||
         !in_range("followers", config->followers, follow ? 1 : 0, BENCH_CONNECTIONS_MAX / 2) ||
         !in_range("rate", config->rate, 0, 1000000) ||
         !in_range("batch", config->batch, 1, BENCH_BATCH_MAX) ||
         !in_range("payload", config->payload, BENCH_PAYLOAD_MIN, BENCH_PAYLOAD_MAX) ||
         !in_range("streams", config->streams, 1, BENCH_STREAMS_MAX) ||
-        !in_range("events", config->events, follow ? 0 : 1, follow ? UINT32_MAX : EVENTS_MAX) ||
+        !in_range("events", config->events, follow || consume ? 0 : 1,
+                  follow || consume ? UINT32_MAX : EVENTS_MAX) ||
         !in_range("seconds", config->seconds, 0, 86400) ||
         !in_range("warmup-ms", config->warmup_ms, 0, 3600000) ||
         !in_range("spin-us", config->spin_us, 0, 1000000)) {
@@ -280,8 +290,9 @@ static bool run(const char *url, const struct bench_config *config, bool json, b
         cli_error("no memory");
         return false;
     }
-    bool ok = config->workload == BENCH_FOLLOW ? bench_follow_run(url, config, stats)
-                                               : bench_work_run(url, config, stats);
+    bool ok = config->workload == BENCH_FOLLOW    ? bench_follow_run(url, config, stats)
+              : config->workload == BENCH_CONSUME ? bench_consume_run(url, config, stats)
+                                                  : bench_work_run(url, config, stats);
     if (ok && json) {
         bench_print_json(config, stats);
     } else if (ok) {

@@ -124,7 +124,9 @@ static size_t take_head(struct bench_answer *a, const char *p, size_t n)
     } else if (a->status >= 200) {
         begin_body(a);
     } else { /* 100 Continue: the answer is still to come */
+        struct bench_leases *leases = a->leases;
         bench_answer_reset(a, a->count);
+        a->leases = leases;
     }
     return taken;
 }
@@ -211,6 +213,10 @@ static void take_body(struct bench_answer *a, const char *p, size_t n)
     case BENCH_COUNT_FEED:
         bench_feed_take(&a->feed, p, n);
         a->events = a->feed.events;
+        break;
+    case BENCH_COUNT_LEASES:
+        bench_leases_take(a->leases, p, n);
+        a->events = a->leases->n;
         break;
     }
 }

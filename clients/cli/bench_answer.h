@@ -6,6 +6,7 @@
 #define DAYBOOK_BENCH_ANSWER_H
 
 #include "bench_feed.h"
+#include "bench_leases.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,6 +23,7 @@ enum bench_count {
     BENCH_COUNT_JSON,   /* a page: how often "position": comes up; slow, for samples */
     BENCH_COUNT_SSE,    /* a live read, as `feed` says */
     BENCH_COUNT_FEED,   /* the same in NDJSON */
+    BENCH_COUNT_LEASES, /* the answer to a fetch: its leases */
 };
 
 enum bench_answer_state {
@@ -53,6 +55,7 @@ struct bench_answer {
     unsigned line;        /* bytes in the line of a chunk's size or of a trailer */
     bool in_extension;    /* behind the digits of a chunk's size */
     struct bench_feed feed;
+    struct bench_leases *leases; /* of BENCH_COUNT_LEASES; borrowed, set after the reset */
     size_t text_n, head_n;
     char text[BENCH_TEXT_MAX + 1]; /* the first of the body, and a NUL */
     char head[BENCH_HEAD_MAX];

@@ -283,6 +283,8 @@ static void begin(struct bench_load *load, struct connection *c, uint64_t now_ns
     while (!load->broken && !interrupt_came() &&
            load->job->next(load->job->context, index, now_ns, &c->request)) {
         bench_answer_reset(&c->answer, c->request.count);
+        c->answer.leases =
+            load->job->leases == NULL ? NULL : load->job->leases(load->job->context, index);
         c->sent = 0;
         c->sent_ns = c->request.due_ns > 0 ? c->request.due_ns : now_ns;
         c->busy = true;

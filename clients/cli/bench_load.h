@@ -34,6 +34,8 @@ struct bench_job {
     bool (*done)(void *context, size_t connection, struct bench_answer *answer);
     /* A part of an answer that goes on. NULL: nobody asks. */
     void (*part)(void *context, size_t connection, const struct bench_answer *answer);
+    /* Where the leases in an answer go (BENCH_COUNT_LEASES). NULL: no answer has any. */
+    struct bench_leases *(*leases)(void *context, size_t connection);
     /* Whether the run is over, whatever is under way. NULL: not before nothing is. */
     bool (*over)(void *context, uint64_t now_ns);
     /* When to ask connections without a request for their next one again; UINT64_MAX: never. NULL:

@@ -17,8 +17,8 @@ static const struct {
 
 const char *bench_workload_name(enum bench_workload workload)
 {
-    static const char *const names[] = {"append",   "post",          "read-stream",
-                                        "read-log", "append-tagged", "follow"};
+    static const char *const names[] = {"append",        "post",   "read-stream", "read-log",
+                                        "append-tagged", "follow", "consume"};
     return names[workload];
 }
 
@@ -70,6 +70,10 @@ static void describe(const struct bench_config *config, char *ret, size_t size)
         break;
     case BENCH_READ_LOG:
         snprintf(ret, size, "%s %" PRIu64 " %s", what, config->connections, encoding);
+        break;
+    case BENCH_CONSUME:
+        snprintf(ret, size, "%s %s %" PRIu64 "x%" PRIu64, what, config->group, config->connections,
+                 config->batch);
         break;
     case BENCH_FOLLOW:
         snprintf(ret, size, "%s %" PRIu64 " (%" PRIu64 " append) %s", what, config->followers,

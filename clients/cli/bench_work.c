@@ -384,7 +384,8 @@ static bool prepare(struct work *work, struct bench_job *ret)
         return make_requests(work, "/v1/events",
                              config->protobuf ? accept : "application/x-ndjson");
     case BENCH_FOLLOW:
-        break; /* not here: bench_follow */
+    case BENCH_CONSUME:
+        break; /* not here: bench_follow, bench_consume */
     }
     return false;
 }

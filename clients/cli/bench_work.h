@@ -12,8 +12,9 @@ enum bench_workload {
     BENCH_POST, /* the requests of append, to some other path */
     BENCH_READ_STREAM,
     BENCH_READ_LOG,
-    BENCH_TAGGED, /* one event with two tags a request */
-    BENCH_FOLLOW, /* bench_follow.h */
+    BENCH_TAGGED,  /* one event with two tags a request */
+    BENCH_FOLLOW,  /* bench_follow.h */
+    BENCH_CONSUME, /* bench_consume.h */
 };
 
 struct bench_config {
@@ -30,8 +31,9 @@ struct bench_config {
     bool ndjson;        /* how they follow; else server-sent events */
     bool from_start;    /* where from; else from the end */
     bool until_caught_up;
-    uint64_t spin_us; /* see bench_load_set_spin */
-    const char *path; /* of BENCH_POST */
+    uint64_t spin_us;  /* see bench_load_set_spin */
+    const char *path;  /* of BENCH_POST */
+    const char *group; /* of BENCH_CONSUME */
     enum bench_workload workload;
     bool exact; /* expected_revision is the stream's head, else "any" */
     bool protobuf;

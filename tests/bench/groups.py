@@ -1,5 +1,8 @@
-"""The section of tests/bench/run about consumer groups: how fast a group hands out events, what one takes of memory."""
+"""The sections of tests/bench/run about consumer groups: how fast a group hands out events, what one takes of memory; and the same
+over HTTP, with a thousand groups beside appends."""
 
+import http.client
+import json
 import os
 import statistics
 import subprocess
@@ -9,6 +12,7 @@ from measure import Failed, Rounds
 
 ORDERINGS = (("none", 150_000), ("stream", 80_000))
 GROUP_BYTES_MAX = 3e6
+MANY = 1000
 
 
 def groups(bench):
@@ -32,3 +36,63 @@ def groups(bench):
                    f" ({statistics.median(own[name]):,.0f} a second of processor time)")
     bench.below("memory of one of 1,000 groups, 100 events in flight", statistics.median(own["memory"]), GROUP_BYTES_MAX, "bytes")
     bench.below("memory of a group that holds back all it may", statistics.median(own["memory_full"]), GROUP_BYTES_MAX, "bytes")
+
+
+def ask(server, method, path, body=None):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        text = answer.read()
+        if answer.status >= 300:
+            raise Failed(f"{method} {path}: {answer.status} {text[:200]!r}")
+        return json.loads(text)
+    finally:
+        connection.close()
+
+
+def consume(bench):
+    """consumer groups over HTTP: 8 consumers fetching 100 at a time with acks; appends beside 1,000 groups"""
+    with bench.daybook("consume") as server:
+        handing_out(bench, server)
+        beside_appends(bench, server)
+
+
+def handing_out(bench, server):
+    """Each round a new group over the whole log, whose events come one by one from 10,000 streams."""
+    rounds = Rounds()
+    count = 100_000 if bench.options.quick else 400_000
+    measure.bench(server.url, "append", connections=64, streams=10000, payload=256, expect="any", requests=count, warmup_ms=0)
+    server.settle()
+    for number in bench.rounds(f"groups over {count:,} events"):
+        for ordering, _ in ORDERINGS:
+            name = f"{ordering}-{number}"
+            ask(server, "PUT", f"/v1/groups/{name}", {"ordering": ordering, "ack_timeout_s": 600})
+            got = measure.bench(server.url, "consume", group=name, connections=8, batch=100, events=count, seconds=300)
+            if got["events"] < count:
+                raise Failed(f"{got['events']} of {count} events were acknowledged")
+            rounds.add(ordering, got)
+            ask(server, "DELETE", f"/v1/groups/{name}")
+    for ordering, target in ORDERINGS:
+        bench.rate(f"group over HTTP, ordering {ordering}, 8 consumers, fetches of 100 with acks: events",
+                   rounds.median(ordering, "events_per_s"), target, f" ({rounds.latency(ordering)})")
+
+
+def beside_appends(bench, server):
+    """A thousand groups, each of which was fetched from once: what they take, and what appends lose."""
+    rounds = Rounds()
+    before = server.private_bytes()
+    for _ in bench.rounds("appends without groups"):
+        server.settle()
+        rounds.add("alone", bench.append(server.url, 64))
+    for i in range(MANY):
+        ask(server, "PUT", f"/v1/groups/many-{i}", {"after": "end"})
+        ask(server, "POST", f"/v1/groups/many-{i}/fetch", {"max": 1})
+    server.settle()
+    each = max(0, server.private_bytes() - before) / MANY
+    for _ in bench.rounds(f"appends beside {MANY:,} groups"):
+        server.settle()
+        rounds.add("beside", bench.append(server.url, 64))
+    bench.below(f"private memory of one of {MANY:,} groups over HTTP", each, GROUP_BYTES_MAX, "bytes")
+    bench.against(f"append, 64 connections, beside {MANY:,} groups that nobody fetches from", rounds.median("beside"), rounds.median("alone"),
+                  "without", 0.8)
