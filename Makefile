@@ -22,7 +22,8 @@ PROTOC_C  = protoc-c
 PREFIX    = /usr/local
 DESTDIR   =
 V         = 0
-# address | undefined | thread | address,undefined | fuzzer (clang; used by `make fuzz`)
+# address | undefined | thread | address,undefined | fuzzer (clang; used by `make fuzz`) |
+# coverage (gcc; used by `make coverage`)
 SANITIZER =
 # Extra flags of your own, added last.
 CFLAGS    =
@@ -49,6 +50,11 @@ else ifeq ($(SANITIZER),fuzzer)
   MODE_CFLAGS  := -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
                   -fno-sanitize-recover=all
   MODE_LDFLAGS := -fsanitize=address,undefined
+else ifeq ($(SANITIZER),coverage)
+  # Not optimised: each branch of the source is one of the object. Counted by many threads at once.
+  # What may be uninitialized is guessed better, and made an error, where it is optimised.
+  MODE_CFLAGS  := -O0 --coverage -fprofile-update=atomic -Wno-maybe-uninitialized -DDAYBOOK_COVERAGE
+  MODE_LDFLAGS := --coverage
 else
   MODE_CFLAGS  := -O1 -fno-omit-frame-pointer -fsanitize=$(SANITIZER) -fno-sanitize-recover=all
   MODE_LDFLAGS := -fsanitize=$(SANITIZER)
@@ -119,7 +125,7 @@ FUZZ_PROGRAMS   := $(call programs,$(FUZZ))
 
 # ---- targets ------------------------------------------------------------------------------------
 
-.PHONY: all run tests benches fuzzers test check bench fuzz soak tidy install clean help need-packages
+.PHONY: all run tests benches fuzzers test check coverage bench fuzz soak tidy install clean help need-packages
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -149,6 +155,10 @@ test: ## unit, model and HTTP tests, fuzz corpora (about 5 minutes)
 check: ## test, again under the sanitizers, a long model test, tidy
 	@scripts/deps --test --tidy
 	@MAKE='$(MAKE) $(PARALLEL)' scripts/test --check
+
+coverage: ## the tests, counting which lines and branches of each file they run (gcc)
+	@scripts/deps --test
+	@MAKE='$(MAKE) $(PARALLEL)' scripts/test --coverage
 
 bench: ## measure, beside the limits of this machine and Redis
 	@scripts/deps --bench

@@ -115,6 +115,7 @@ static int live(void *ctx)
         store_close(s);
     }
     r->life->hit = inject_has_hit();
+    inject_switch(false);
     bool says_why = et.text[0] != '\0' || err == ERR_MEMORY;
     return err != ERR_OK ? (says_why ? DID_NOT_OPEN : SAYS_NOTHING) : going ? ENDED : STOPPED;
 }

@@ -48,7 +48,7 @@ def compile_client(home, name, source):
     libraries = subprocess.run(["pkg-config", "--libs", "libcurl", "libprotobuf-c", "yajl"], capture_output=True, text=True,
                                check=True).stdout.split()
     (home / f"{name}.c").write_text(source)
-    sanitize = [f"-fsanitize={SANITIZER}"] if SANITIZER else []
+    sanitize = ["--coverage" if SANITIZER == "coverage" else f"-fsanitize={SANITIZER}"] if SANITIZER else []
     subprocess.run([*shlex.split(os.environ.get("CC", "cc")), "-std=c17", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{home}",
                     f"-I{ROOT}", *sanitize, home / f"{name}.c", ARCHIVE, *libraries, "-pthread", "-o", home / name], check=True)
     return home / name
