@@ -41,9 +41,9 @@ enum daybook_result daybook_document_list(struct daybook *db, const char *projec
 struct daybook_document_follower;
 
 /* Starts to follow one: how it is now, and then after every change; of several in a row perhaps
- * only the last. Once the server has answered, goes on by itself after a lost connection or a restart
- * of the server, however long that takes, then perhaps with what it has said already. Free the
- * follower before `db`. */
+ * only the last. Once the server has answered, goes on by itself after a lost connection or a
+ * restart of the server, however long that takes, then perhaps with what it has said already. Free
+ * the follower before `db`. */
 enum daybook_result daybook_document_follow(struct daybook *db, const char *projection,
                                             const char *key,
                                             struct daybook_document_follower **ret);

@@ -108,6 +108,8 @@ class Proxy:
 
     def _pass(self, source, target, cut):
         try:
+            if cut == 0:
+                source.recv(1)  # there is an answer, so the request has arrived
             while cut is None or cut > 0:
                 data = source.recv(65536 if cut is None else min(65536, cut))
                 if not data:
