@@ -24,6 +24,7 @@ int daybookd_main(int argc, char **argv);
 
 #define PATH_BYTES  256
 #define ANSWER_MAX  (4u << 20)
+#define ADDRESSES   200
 #define PATIENCE_MS 20000
 #define DESCRIPTORS 16
 
@@ -137,13 +138,20 @@ static void start_server(void)
 
 /* ---- one exchange ---- */
 
+/* From other addresses in turn: a thousand connections a second would use up the ports of one,
+ * since a closed one is kept by the kernel for a minute. */
 static int connect_to_it(void)
 {
+    struct sockaddr_in from = {.sin_family = AF_INET,
+                               .sin_addr.s_addr =
+                                   htonl(INADDR_LOOPBACK + server.exchanges % ADDRESSES)};
     struct sockaddr_in to = {.sin_family = AF_INET,
                              .sin_port = htons((uint16_t)server.port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0 || connect(fd, (const struct sockaddr *)&to, sizeof to) != 0) {
+    if (fd < 0 || bind(fd, (const struct sockaddr *)&from, sizeof from) != 0 ||
+        connect(fd, (const struct sockaddr *)&to, sizeof to) != 0) {
+        fprintf(stderr, "connect: %s\n", strerror(errno));
         give_up("it takes no connection");
     }
     return fd;
