@@ -2,9 +2,10 @@
 #include "server/process.h"
 
 #include <dirent.h>
-#include <inttypes.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -12,18 +13,25 @@ struct pages {
     uint64_t resident, of_files;
 };
 
-/* statm and not smaps: it costs nothing, however large the map is. */
+/* statm and not smaps: it costs nothing, however large the map is. Its numbers: all, resident, of
+ * files. */
 static struct pages read_pages(void)
 {
-    struct pages pages = {0, 0};
+    uint64_t numbers[3] = {0};
+    char line[256] = "", *at = line;
     FILE *file = fopen("/proc/self/statm", "re");
-    if (file != NULL) {
-        if (fscanf(file, "%*u %" SCNu64 " %" SCNu64, &pages.resident, &pages.of_files) != 2) {
-            pages = (struct pages){0, 0};
-        }
-        (void)fclose(file);
+    if (file == NULL) {
+        return (struct pages){0, 0};
     }
-    return pages;
+    bool ok = fgets(line, sizeof line, file) != NULL;
+    (void)fclose(file);
+    for (size_t i = 0; ok && i < 3; i++) {
+        char *end;
+        numbers[i] = strtoull(at, &end, 10);
+        ok = end != at;
+        at = end;
+    }
+    return ok ? (struct pages){numbers[1], numbers[2]} : (struct pages){0, 0};
 }
 
 static uint64_t page_bytes(void)

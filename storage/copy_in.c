@@ -225,6 +225,21 @@ static err_t find_cuts(struct store *s, struct cuts *c)
     return err;
 }
 
+/* Makes room in the tail where it is full. */
+static err_t commit(struct store *s, struct command *c, int64_t now_us)
+{
+    err_t err = store_commit(s, &c, 1, now_us);
+    while (err == ERR_FULL) {
+        bool more = true;
+        err_t applied = ERR_OK;
+        while (more && applied == ERR_OK) {
+            applied = store_apply(s, true, &more);
+        }
+        err = applied == ERR_OK ? store_commit(s, &c, 1, now_us) : applied;
+    }
+    return err;
+}
+
 static err_t truncate_stream(struct store *s, const struct cut *cut, int64_t now_us,
                              void (*make_id)(uint8_t id[UUID_BYTES]))
 {
@@ -239,14 +254,7 @@ static err_t truncate_stream(struct store *s, const struct cut *cut, int64_t now
     err_t err = command_set_metadata(c, cut->stream, (struct expectation){EXPECT_ANY, 0}, &change,
                                      bytes_of(id, sizeof id));
     if (err == ERR_OK) {
-        do {
-            bool more = true;
-            err = store_commit(s, &c, 1, now_us);
-            for (err_t apply = ERR_OK; err == ERR_FULL && more && apply == ERR_OK;) {
-                apply = store_apply(s, true, &more);
-                err = apply == ERR_OK ? err : apply;
-            }
-        } while (err == ERR_FULL);
+        err = commit(s, c, now_us);
     }
     if (err == ERR_OK && command_verdict(c) != VERDICT_COMMITTED) {
         err = command_verdict(c) == VERDICT_FAILED ? command_error(c) : ERR_CORRUPT;

@@ -162,6 +162,20 @@ def test_an_empty_store(fresh, launch, tmp_path):
     copy.append_ok("a", event())
 
 
+def test_groups_begin_anew(fresh, launch, tmp_path):
+    """A group's definition is in the log, how far it is is not in a backup: events come again, none is missed. Nor are client snapshots."""
+    json = {"Content-Type": "application/json"}
+    fresh.append_ok("a", [event() for _ in range(3)])
+    assert fresh.request("PUT", "/v1/groups/g", b"{}", json).status in (200, 201)
+    lease = fresh.post("/v1/groups/g/fetch", b'{"max":1}', json).json["events"][0]["lease"]
+    assert fresh.post("/v1/groups/g/ack", f'{{"leases":["{lease}"]}}'.encode(), json).status == 200
+    assert fresh.request("PUT", "/v1/streams/a/snapshot", b'{"revision":2,"data":{}}', json).status in (200, 201)
+    copy = launch(data=restore(backup(fresh, tmp_path / "b"), tmp_path / "r"))
+    assert copy.post("/v1/groups/g/fetch", b'{"max":1}', json).json["events"][0]["event"]["position"] == 1
+    assert copy.get("/v1/streams/a/snapshot").status == 404
+    assert [e["revision"] for e in copy.get(events_path("a") + "?after=snapshot").json["events"]] == [1, 2, 3]
+
+
 def test_through_pipes(fresh, launch, tmp_path):
     """Standard output and input do as well as files."""
     fresh.append_ok("a", [event() for _ in range(100)])
