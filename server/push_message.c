@@ -17,7 +17,7 @@
 
 const char *push_url_fault(struct bytes url)
 {
-    struct bytes rest = url;
+    struct bytes rest;
     if (url.n == 0 || url.n > PUSH_URL_MAX) {
         return "must be a URL of 1 to 2000 bytes";
     }

@@ -48,7 +48,7 @@ static const char *skip_nested(const char *p, const char *end)
                 return NULL;
             }
             open[depth++] = *p == '{' ? '}' : ']';
-        } else if ((*p == '}' || *p == ']') && open[--depth] != *p) {
+        } else if ((*p == '}' || *p == ']') && (depth == 0 || open[--depth] != *p)) {
             return NULL;
         }
         p++;
