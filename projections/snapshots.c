@@ -82,43 +82,6 @@ void snapshots_close(struct snapshots *s)
 
 /* ---- what the log says ---- */
 
-/* Calls `each` for the changes after revision `*from` of their stream that the view has, and moves
- * `*from` to the last one. */
-static err_t each_change(struct store_view *v, uint64_t *from,
-                         err_t (*each)(void *ctx, const struct change *c, uint64_t position),
-                         void *ctx)
-{
-    const struct store_query query = {
-        .stream = CHANGE_STREAM, .from = *from, .filter.system = true};
-    struct store_read *read;
-    struct store_record record;
-    struct store_stream_info info;
-    err_t err = store_get_stream(v, CHANGE_STREAM, &info);
-    if (err == ERR_NOT_FOUND || (err == ERR_OK && info.head_revision <= *from)) {
-        return ERR_OK;
-    }
-    err = err == ERR_OK ? store_read_open(v, &query, &read) : err;
-    if (err != ERR_OK) {
-        return err;
-    }
-    while ((err = store_read_next(read, &record)) == ERR_OK || err == ERR_FULL) {
-        struct event e;
-        struct change c;
-        if (err == ERR_FULL) {
-            continue;
-        }
-        err = store_record_decode(&record, &e);
-        err = err == ERR_OK ? change_decode(&e, &c) : err;
-        err = err == ERR_OK ? each(ctx, &c, e.position) : err;
-        if (err != ERR_OK) {
-            break;
-        }
-        *from = e.revision;
-    }
-    store_read_close(read);
-    return err == ERR_END ? ERR_OK : err;
-}
-
 /* Whether a change at a position ends a snapshot of its stream. */
 static bool ends(const struct change *c, uint64_t position, const struct snapshot *snapshot)
 {
@@ -182,7 +145,7 @@ err_t snapshots_begin(struct snapshots *s, struct store_view *v)
     s->view = v;
     s->next = s->ledger;
     s->changed = s->saw_ending = false;
-    err = each_change(v, &s->next.folded, fold, s);
+    err = change_read(v, &s->next.folded, fold, s);
     if (err != ERR_OK) {
         snapshots_abort(s);
     }
@@ -443,5 +406,5 @@ err_t snapshots_judge(struct store_view *v, struct bytes stream, struct snapshot
         return err == ERR_OK ? ERR_GONE : err;
     }
     uint64_t from = r->folded;
-    return r->found ? each_change(v, &from, judge_change, &judgement) : ERR_OK;
+    return r->found ? change_read(v, &from, judge_change, &judgement) : ERR_OK;
 }

@@ -3,7 +3,7 @@
 #include "server/api_projection.h"
 #include "server/router.h"
 
-#include "projections/state.h"
+#include "server/state_cache.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -73,30 +73,58 @@ static void fail_fold(struct job *job, err_t err, const struct err_text *et)
     }
 }
 
-/* The view is opened after the model was read, so it has all that the model has. */
-static err_t fold(struct job *job, const struct buf *source, const struct buf *stored,
-                  uint64_t checkpoint, struct buf *ret)
+/* Where an automatic snapshot is kept: for one version of one model with what it took late, and one
+ * stream. */
+static void put_key(struct buf *b, const struct job *job, uint64_t patches)
 {
     const struct read_request *r = job->ctx;
-    const struct state_request request = {.source = bytes_of(source->p, source->n),
-                                          .stream = r->key,
-                                          .stored = bytes_of(stored->p, stored->n),
-                                          .checkpoint = checkpoint,
-                                          .cancelled = api_projection_is_over,
-                                          .cancel_ctx = job};
+    const uint64_t numbers[] = {(uint64_t)(uintptr_t)r->projection, job->version, patches};
+    buf_put(b, bytes_of((const uint8_t *)numbers, sizeof numbers));
+    buf_put(b, r->key);
+}
+
+/* Folds from the snapshot where that is still good, and keeps one where many events were folded. */
+static err_t fold_from_snapshot(struct job *job, struct state_request *request, struct bytes key,
+                                struct store_view *v, struct buf *ret, struct err_text *et)
+{
+    struct app *app = job->app;
+    struct buf snapshot;
+    struct state_mark mark;
+    struct state_result result;
+    buf_init(&snapshot, SQL_VALUE_BYTES_MAX);
+    if (app->state_cache != NULL && state_cache_get(app->state_cache, key, &mark, &snapshot)) {
+        request->mark = &mark;
+        request->snapshot = buf_bytes(&snapshot);
+    }
+    err_t err = state_fold(request, v, ret, &result, et);
+    if (err == ERR_OK) {
+        put_state(job, ret, result.mark.revision);
+    }
+    if (err == ERR_OK && app->state_cache != NULL &&
+        result.folded >= app->limits.state_snapshot_events) {
+        state_cache_put(app->state_cache, key, &result.mark, buf_bytes(ret));
+    }
+    buf_done(&snapshot);
+    return err;
+}
+
+/* The view is opened after the model was read, so it has all that the model has. */
+static err_t fold(struct job *job, struct state_request *request, uint64_t patches, struct buf *ret)
+{
+    struct buf key;
     struct store_view *v;
     struct err_text et = {0};
-    uint64_t revision = 0;
+    buf_init(&key, 2 * EVENT_NAME_MAX);
+    put_key(&key, job, patches);
     err_t err = app_view_open(job->app->store, &v);
-    if (err != ERR_OK) {
-        return err;
-    }
-    job->position = store_view_position(v);
-    err = state_fold(&request, v, ret, &revision, &et);
-    store_view_close(v);
     if (err == ERR_OK) {
-        put_state(job, ret, revision);
-    } else {
+        job->position = store_view_position(v);
+        err = buf_status(&key);
+        err = err == ERR_OK ? fold_from_snapshot(job, request, buf_bytes(&key), v, ret, &et) : err;
+        store_view_close(v);
+    }
+    buf_done(&key);
+    if (err != ERR_OK) {
         fail_fold(job, err, &et);
     }
     return ERR_OK;
@@ -107,18 +135,27 @@ static err_t read_state(struct job *job, struct reader *reader, uint64_t *ret_po
 {
     const struct read_request *r = job->ctx;
     struct buf source, stored, state;
+    struct workers_model model = {0};
     uint64_t checkpoint = 0;
+    /* Before the document is read: what comes late meanwhile has another number. */
+    bool there = workers_get_model(job->app->workers, r->projection, &model);
     buf_init(&source, SQL_VALUE_BYTES_MAX);
     buf_init(&stored, SQL_VALUE_BYTES_MAX);
     buf_init(&state, SQL_VALUE_BYTES_MAX);
     err_t err = read_stored(job, reader, &stored, &checkpoint, et);
     *ret_position = checkpoint;
-    if (err == ERR_OK &&
-        !workers_get_version_source(job->app->workers, r->projection, job->version, &source)) {
+    if (err == ERR_OK && (!there || !workers_get_version_source(job->app->workers, r->projection,
+                                                                job->version, &source))) {
         err = ERR_NOT_FOUND; /* deleted meanwhile */
     }
     if (err == ERR_OK) {
-        err = fold(job, &source, &stored, checkpoint, &state);
+        struct state_request request = {.source = buf_bytes(&source),
+                                        .stream = r->key,
+                                        .stored = buf_bytes(&stored),
+                                        .checkpoint = checkpoint,
+                                        .cancelled = api_projection_is_over,
+                                        .cancel_ctx = job};
+        err = fold(job, &request, model.patches, &state);
         *ret_position = job->position;
     }
     buf_done(&source);

@@ -21,7 +21,8 @@ struct app_limits {
     size_t page_events_default;
     size_t projections_max;
     size_t query_rows_max, query_bytes_max; /* of the answer to one query of a projection */
-    unsigned query_time_ms;                 /* how long it may run */
+    uint64_t state_snapshot_events; /* a state is kept where so many events were folded for it */
+    unsigned query_time_ms;         /* how long it may run */
 };
 
 struct app {
@@ -34,7 +35,8 @@ struct app {
     struct snapshots *snapshots;
     struct snapshot_writer *snapshot_writer;
     struct group_service *groups;
-    struct push *push; /* webhooks of groups */
+    struct push *push;               /* webhooks of groups */
+    struct state_cache *state_cache; /* NULL: no automatic snapshots */
     struct live *live;
     struct http *http;
     struct feed feed; /* the writer publishes, the live thread listens */

@@ -14,6 +14,7 @@
 #include "server/restore.h"
 #include "server/router.h"
 #include "server/snapshot_writer.h"
+#include "server/state_cache.h"
 #include "server/trace.h"
 #include "server/workers.h"
 
@@ -276,6 +277,10 @@ static void projection_moved(void *ctx)
 
 static err_t start_projections(const struct config *c, struct app *app, struct err_text *et)
 {
+    if (c->state_snapshot_events > 0 &&
+        state_cache_new(c->state_cache_bytes, &app->state_cache) != ERR_OK) {
+        return err_set(et, ERR_MEMORY, "no memory for the states of streams");
+    }
     const struct jobs_options jobs = {.threads = (unsigned)c->query_threads,
                                       .jobs_max = PROJECTION_JOBS_MAX};
     err_t err = jobs_start(&jobs, &app->jobs);
@@ -423,6 +428,7 @@ static err_t serve(const struct config *c, struct err_text *et)
         .query_rows_max = c->query_rows_max,
         .query_bytes_max = c->query_bytes_max,
         .query_time_ms = (unsigned)c->query_time_ms,
+        .state_snapshot_events = c->state_snapshot_events,
     };
     app.started_us = clock_us(CLOCK_MONOTONIC);
     app.log_requests = c->log_requests != 0;
@@ -473,6 +479,7 @@ static void stop(struct app *app)
     push_free(app->push);
     state_env_close(app->state);
     jobs_free(app->jobs);
+    state_cache_free(app->state_cache);
     workers_free(app->workers);
     live_free(app->live);
     reply_init(NULL);

@@ -5,7 +5,7 @@
 #ifndef DAYBOOK_STORAGE_CHANGE_H
 #define DAYBOOK_STORAGE_CHANGE_H
 
-#include "storage/event.h"
+#include "storage/store.h"
 
 /* The stream that has all of them, in the order in which they were committed. Reading it takes a
  * filter with `system`. */
@@ -25,5 +25,9 @@ struct change {
 
 /* ERR_CORRUPT: it is no event of that stream. */
 MUST_CHECK err_t change_decode(const struct event *e, struct change *ret);
+/* Calls `each` for the changes after revision `*from` of their stream that the view has, and moves
+ * `*from` to the last one. An error of `each` ends it before that change. */
+typedef err_t (*change_each)(void *ctx, const struct change *c, uint64_t position);
+MUST_CHECK err_t change_read(struct store_view *v, uint64_t *from, change_each each, void *ctx);
 
 #endif

@@ -1,5 +1,8 @@
 """GET /v1/streams/{stream}/state: the stored document and what came since, equal to a fold from the first event at all times."""
+import random
 import threading
+
+import pytest
 
 from support import event, problem, quote, wait_for
 from test_documents import COUNTER, put_ok
@@ -14,6 +17,9 @@ FOLD = """return {
   },
 }
 """
+
+
+LENIENT = FOLD.replace("e.data.amount", "(e.data or {amount = 0}).amount")  # of a redacted event it takes nothing
 
 
 def state(server, stream, projection, headers=None, more="&wait=20s"):
@@ -112,3 +118,68 @@ def test_what_has_no_state(fresh):
     fresh.append_ok("gone", event("Added", {"amount": 1}))
     assert fresh.request("DELETE", "/v1/streams/gone").status == 200
     problem(state(fresh, "gone", "p"), 410, "stream-deleted", "stream")
+
+
+# ---- automatic snapshots --------------------------------------------------------------------------
+
+
+def expect_states(server, streams, seed, rounds, change):
+    """Random events and changes of the streams' lives; after each the state is the fold of what the model had and what can be read since."""
+    dice = random.Random(seed)
+    for i in range(rounds):
+        s = dice.choice(streams)
+        change(s, dice, i)
+        one = state(server, s, "p").json["state"]
+        assert one == state(server, s, "plain").json["state"], (seed, i, s)
+
+
+@pytest.mark.timeout_s(60)
+def test_snapshots_are_the_fold(fresh, seed):
+    """With the projection paused the tail grows, and states are kept: they are what a projection of the same script, which goes along, has.
+    Reads go on from the kept state through appends, deletions of the document, a resume and a second pause."""
+    fresh.restart(flags=("--state-snapshot-events", "3"))
+    put_ok(fresh, "p", FOLD)
+    put_ok(fresh, "plain", FOLD)
+    fresh.post(path("p", "pause"))
+
+    def change(s, dice, i):
+        fresh.append_ok(s, [event(dice.choice(["Added", "Added", "Cleared", "Gone"]), {"amount": i}) for _ in range(dice.randint(1, 5))])
+        if i in (40, 60):
+            fresh.post(path("p", "resume" if i == 40 else "pause"))
+
+    expect_states(fresh, ["s-1", "s-2", "s-3"], seed, 100, change)
+
+
+def test_a_snapshot_ends_with_what_it_was_made_of(fresh):
+    """A redaction or a truncation of events that were folded into a kept state, and another version: folded anew."""
+    fresh.restart(flags=("--state-snapshot-events", "2"))
+    put_ok(fresh, "p", LENIENT)
+    fresh.append_ok("s", event("Added", {"amount": 1}))
+    assert state(fresh, "s", "p").json["state"]["amounts"] == [1]
+    wait_for(lambda: info(fresh, "p")["position"] >= 1 and info(fresh, "p")["lag_events"] == 0, 20, "the projection")
+    fresh.post(path("p", "pause"))
+    fresh.append_ok("s", [event("Added", {"amount": n}) for n in range(2, 8)])
+    for _ in range(2):
+        assert state(fresh, "s", "p").json["state"]["amounts"] == [1, 2, 3, 4, 5, 6, 7]
+    assert fresh.post("/v1/streams/s/events/5/redact").status == 200
+    assert state(fresh, "s", "p").json["state"]["amounts"] == [1, 2, 3, 4, 0, 6, 7]
+    fresh.append_ok("t", [event("Added", {"amount": n}) for n in range(6)])
+    assert state(fresh, "t", "p").json["state"]["amounts"] == list(range(6))
+    assert fresh.request("PATCH", "/v1/streams/t", {"truncate_before": 4}).status == 200
+    assert state(fresh, "t", "p").json["state"]["amounts"] == [3, 4, 5]
+    put_ok(fresh, "p", LENIENT.replace("n = 0", "n = 100"))
+    fresh.post(path("p", "resume"))
+    fresh.append_ok("u", [event("Added", {"amount": n}) for n in range(6)])
+    wait_for(lambda: state(fresh, "u", "p").json["state"]["n"] == 106, 30, "the new version")
+
+
+def test_a_long_tail_is_folded_in_parts(fresh):
+    """What is kept is where the next fold begins: a stream that grows while the projection stands still stays cheap, beyond what one fold may do."""
+    fresh.restart(flags=("--state-snapshot-events", "1000"))
+    put_ok(fresh, "p", COUNTER)
+    fresh.post(path("p", "pause"))
+    n = 0
+    for _ in range(11):
+        fresh.append_ok("s", [event("Made", 1) for _ in range(10000)])
+        n += 10000
+        assert state(fresh, "s", "p").json["state"]["n"] == n

@@ -428,6 +428,13 @@ enum verdict test_commit(struct store *s, struct command *c)
     return command_verdict(c);
 }
 
+enum verdict test_commit_free(struct store *s, struct command *take_c)
+{
+    enum verdict verdict = test_commit(s, take_c);
+    command_free(take_c);
+    return verdict;
+}
+
 uint64_t test_put(struct store *s, const char *stream, const char *type, const char *data)
 {
     struct command *c = test_one(stream, TEST_ANY, 0, type, data);

@@ -96,6 +96,8 @@ struct command *test_redact(const char *stream, uint64_t revision);
 
 /* Commits, applying first where the tail is full. */
 enum verdict test_commit(struct store *s, struct command *c);
+/* The same, and frees the command. */
+enum verdict test_commit_free(struct store *s, struct command *take_c);
 /* The same for a group. */
 void test_commit_group(struct store *s, struct command **commands, size_t n, int64_t now_us);
 /* Appends one event and returns its position. */

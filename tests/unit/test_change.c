@@ -17,6 +17,11 @@ static void expect_change(struct store_view *v, uint64_t revision, enum change_k
     assert_int_equal(c.revision, of);
 }
 
+static void commit(struct store *s, struct command *c)
+{
+    assert_int_equal(test_commit_free(s, c), VERDICT_COMMITTED);
+}
+
 /* Each kind of change is told with its stream; other events are no changes. */
 static void test_change_decode_kinds(void **state)
 {
@@ -31,10 +36,10 @@ static void test_change_decode_kinds(void **state)
     struct store *s = test_open(&dir);
     test_put(s, "a", "T", "1");
     test_put(s, "b", "T", "1");
-    assert_int_equal(test_commit(s, test_metadata("a", &limit)), VERDICT_COMMITTED);
-    assert_int_equal(test_commit(s, test_redact("b", 1)), VERDICT_COMMITTED);
-    assert_int_equal(test_commit(s, test_delete("a", false)), VERDICT_COMMITTED);
-    assert_int_equal(test_commit(s, test_delete("b", true)), VERDICT_COMMITTED);
+    commit(s, test_metadata("a", &limit));
+    commit(s, test_redact("b", 1));
+    commit(s, test_delete("a", false));
+    commit(s, test_delete("b", true));
     assert_int_equal(store_view_open(s, &v), ERR_OK);
     expect_change(v, 1, CHANGE_METADATA, "a", 0);
     expect_change(v, 2, CHANGE_REDACTED, "b", 1);

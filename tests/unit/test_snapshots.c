@@ -126,7 +126,7 @@ static void test_snapshots_put_verdicts(void **state)
     r = put(&f, "s", 2, "x");
     assert_true(r.verdict == SNAPSHOT_STALE && r.revision == 3);
     assert_int_equal(revision_of(&f, "s"), 3);
-    assert_int_equal(test_commit(f.store, test_delete("s", false)), VERDICT_COMMITTED);
+    assert_int_equal(test_commit_free(f.store, test_delete("s", false)), VERDICT_COMMITTED);
     assert_int_equal(put(&f, "s", 3, "x").verdict, SNAPSHOT_STREAM_DELETED);
     append(&f, "s", 1);
     r = put(&f, "s", 5, "x");
@@ -146,9 +146,9 @@ static void test_snapshots_ended_by_the_log(void **state)
     append(&f, "t", 5);
     put(&f, "s", 3, "x");
     put(&f, "t", 3, "x");
-    assert_int_equal(test_commit(f.store, test_redact("s", 4)), VERDICT_COMMITTED);
+    assert_int_equal(test_commit_free(f.store, test_redact("s", 4)), VERDICT_COMMITTED);
     assert_int_equal(revision_of(&f, "s"), 3);
-    assert_int_equal(test_commit(f.store, test_redact("s", 3)), VERDICT_COMMITTED);
+    assert_int_equal(test_commit_free(f.store, test_redact("s", 3)), VERDICT_COMMITTED);
     assert_int_equal(revision_of(&f, "s"), 0); /* not folded yet */
     fold(&f);
     assert_int_equal(revision_of(&f, "s"), 0);
@@ -179,7 +179,7 @@ static void test_snapshots_no_room(void **state)
                          i < 3 ? SNAPSHOT_DONE : SNAPSHOT_NO_ROOM);
     }
     assert_int_equal(put(&f, "a", 2, "y").verdict, SNAPSHOT_DONE);
-    assert_int_equal(test_commit(f.store, test_delete("b", true)), VERDICT_COMMITTED);
+    assert_int_equal(test_commit_free(f.store, test_delete("b", true)), VERDICT_COMMITTED);
     close_state(&f);
     open_state(&f, 3 * 4096);
     assert_int_equal(put(&f, "d", 1, "x").verdict, SNAPSHOT_DONE);
@@ -249,7 +249,7 @@ static void test_snapshots_wipe(void **state)
     fold(&f);
     assert_false(snapshots_must_wipe(f.snapshots));
     assert_int_equal(kv_begin(state_env_kv(f.env), false, &reader), ERR_OK);
-    assert_int_equal(test_commit(f.store, test_redact("s", 1)), VERDICT_COMMITTED);
+    assert_int_equal(test_commit_free(f.store, test_redact("s", 1)), VERDICT_COMMITTED);
     fold(&f);
     assert_true(snapshots_must_wipe(f.snapshots));
     bool waits;
@@ -295,7 +295,7 @@ static void model_put(struct fixture *f, struct model *m, unsigned s, uint64_t r
 
 static void model_redact(struct fixture *f, struct model *m, unsigned s, uint64_t revision)
 {
-    enum verdict verdict = test_commit(f->store, test_redact(STREAM_NAMES[s], revision));
+    enum verdict verdict = test_commit_free(f->store, test_redact(STREAM_NAMES[s], revision));
     if (verdict == VERDICT_COMMITTED && revision <= m->snapshot[s]) {
         m->snapshot[s] = 0;
     }
@@ -322,7 +322,7 @@ static void random_step(struct fixture *f, struct model *m, uint64_t *seed)
         break;
     case 6:
         if (test_below(seed, 4) == 0 && m->head[s] > 0 && !m->deleted[s]) {
-            assert_int_equal(test_commit(f->store, test_delete(STREAM_NAMES[s], false)),
+            assert_int_equal(test_commit_free(f->store, test_delete(STREAM_NAMES[s], false)),
                              VERDICT_COMMITTED);
             m->deleted[s] = true;
             m->deleted_at[s] = m->head[s];
