@@ -4,6 +4,7 @@
 #include "server/router.h"
 
 #include "server/state_cache.h"
+#include "storage/base/crc32c.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -38,8 +39,9 @@ static err_t read_stored(struct job *job, struct reader *reader, struct buf *ret
     return reader_query(reader, &query, &sink, ret_position, et);
 }
 
-/* The tag names the version of the projection too: one version's state is never taken for
- * another's. */
+/* The tag names the version of the projection, so that one version's state is never taken for
+ * another's, and the state's bytes, which change without the revision where an event of the tail is
+ * redacted or one that was set aside is taken late. */
 static void put_state(struct job *job, const struct buf *state, uint64_t revision)
 {
     const struct read_request *r = job->ctx;
@@ -54,7 +56,8 @@ static void put_state(struct job *job, const struct buf *state, uint64_t revisio
         buf_put_string(&job->body, "null");
     }
     buf_put_byte(&job->body, '}');
-    snprintf(job->etag, sizeof job->etag, "\"%" PRIu64 ".%" PRIu64 "\"", job->version, revision);
+    snprintf(job->etag, sizeof job->etag, "\"%" PRIu64 ".%" PRIu64 ".%08" PRIx32 "\"", job->version,
+             revision, crc32c(0, buf_bytes(state)));
 }
 
 static void fail_fold(struct job *job, err_t err, const struct err_text *et)
@@ -75,10 +78,11 @@ static void fail_fold(struct job *job, err_t err, const struct err_text *et)
 
 /* Where an automatic snapshot is kept: for one version of one model with what it took late, and one
  * stream. */
-static void put_key(struct buf *b, const struct job *job, uint64_t patches)
+static void put_key(struct buf *b, const struct job *job, const struct workers_model *model)
 {
     const struct read_request *r = job->ctx;
-    const uint64_t numbers[] = {(uint64_t)(uintptr_t)r->projection, job->version, patches};
+    const uint64_t numbers[] = {(uint64_t)(uintptr_t)r->projection, job->version, model->since,
+                                model->patches};
     buf_put(b, bytes_of((const uint8_t *)numbers, sizeof numbers));
     buf_put(b, r->key);
 }
@@ -109,13 +113,14 @@ static err_t fold_from_snapshot(struct job *job, struct state_request *request, 
 }
 
 /* The view is opened after the model was read, so it has all that the model has. */
-static err_t fold(struct job *job, struct state_request *request, uint64_t patches, struct buf *ret)
+static err_t fold(struct job *job, struct state_request *request, const struct workers_model *model,
+                  struct buf *ret)
 {
     struct buf key;
     struct store_view *v;
     struct err_text et = {0};
     buf_init(&key, 2 * EVENT_NAME_MAX);
-    put_key(&key, job, patches);
+    put_key(&key, job, model);
     err_t err = app_view_open(job->app->store, &v);
     if (err == ERR_OK) {
         job->position = store_view_position(v);
@@ -155,7 +160,7 @@ static err_t read_state(struct job *job, struct reader *reader, uint64_t *ret_po
                                         .checkpoint = checkpoint,
                                         .cancelled = api_projection_is_over,
                                         .cancel_ctx = job};
-        err = fold(job, &request, model.patches, &state);
+        err = fold(job, &request, &model, &state);
         *ret_position = job->position;
     }
     buf_done(&source);

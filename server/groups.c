@@ -220,6 +220,11 @@ static err_t run_calls(struct group_turn *turn, struct call_list *calls, struct 
         if (what == GROUP_FAILED && err == ERR_OK) {
             err = c->error;
         }
+        if (what ==
+            GROUP_WAITS) { /* as it was for this call: the next one of this turn may change it */
+            c->seen_changed = groups_changed(turn->groups, c->group);
+            c->seen_position = store_view_position(turn->view);
+        }
         push(what == GROUP_ANSWERED  ? &out->answered
              : what == GROUP_WAITS   ? &out->waits
              : what == GROUP_COMMITS ? &out->commits
@@ -305,17 +310,6 @@ static void submit_commands(struct group_service *s, struct call_list *commits)
     }
 }
 
-static void keep_waiting(struct group_service *s, struct call_list *waits)
-{
-    uint64_t position = feed_position(s->options.feed);
-    struct group_call *c;
-    while ((c = pop(waits)) != NULL) {
-        c->seen_changed = groups_changed(s->groups, c->group);
-        c->seen_position = c->seen_position > position ? c->seen_position : position;
-        push(&s->waiting, c);
-    }
-}
-
 static void resume_all(struct group_service *s, struct call_list *answered)
 {
     struct http_request *rqs[64];
@@ -359,7 +353,6 @@ static void take_waiting(struct group_service *s, bool growth, bool due, struct 
             now >= c->deadline_us || s->stopping || (c->job != NULL && job_client_is_gone(c->job));
         bool look = c->over || c->soon || due || (growth && position != c->seen_position) ||
                     groups_changed(s->groups, c->group) != c->seen_changed;
-        c->seen_position = look ? position : c->seen_position;
         push(look ? ret : &rest, c);
     }
     s->waiting = rest;
@@ -380,7 +373,6 @@ static void take_new(struct group_service *s, struct call_list *ret)
         bool plans = c->defines && !c->decided;
         push(plans && !may_define ? &s->postponed : ret, c);
         may_define = may_define && !plans;
-        c->seen_position = feed_position(s->options.feed);
     }
 }
 
@@ -401,7 +393,7 @@ static void turn(struct group_service *s, bool growth)
     err_t err = transact(s, &calls, &out);
     if (err == ERR_OK) {
         submit_commands(s, &out.commits);
-        keep_waiting(s, &out.waits);
+        move_all(&out.waits, &s->waiting);
     } else {
         move_all(&out.answered, &out.failed);
         move_all(&out.waits, &out.failed);
@@ -442,7 +434,8 @@ static bool sleep_until_more(struct group_service *s, uint64_t seen)
         until = earlier(until, now + (due - wall_clock(s)));
     }
     for (struct group_call *c = s->waiting.first; c != NULL; c = c->next) {
-        until = c->soon ? now : earlier(until, c->deadline_us);
+        bool changed = groups_changed(s->groups, c->group) != c->seen_changed;
+        until = c->soon || changed ? now : earlier(until, c->deadline_us);
     }
     until = s->retry.first != NULL ? earlier(until, s->retry_at_us) : until;
     bool resting = now < s->rest_until_us;

@@ -38,7 +38,7 @@ struct job {
     enum encoding encoding;
     uint64_t position;
     struct buf body;
-    char etag[48];    /* with its quotes; empty: none. Where the client has it: 304 */
+    char etag[64];    /* with its quotes; empty: none. Where the client has it: 304 */
     uint64_t version; /* of the projection that was read */
     enum problem problem;
     char detail[JOB_DETAIL_MAX];

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from support import JSON, PROTOBUF, event, problem, quote, wait_for
+from support import PROTOBUF, SLOW, event, problem, quote, wait_for
 
 LOST = "lease-lost"
 
@@ -314,6 +314,32 @@ def test_a_fetch_waits_for_events_retries_and_edits(server, name):
     wake(lambda: g.send("POST", "/seek", {"to": second[0]["event"]["position"] - 1}))
     begun = time.monotonic()
     assert g.fetch(wait_s=0.3) == [] and time.monotonic() - begun >= 0.3
+
+
+@pytest.mark.timeout_s(60)
+def test_no_wake_up_is_lost(fresh):
+    """A fetch that waits gets what an ack of the same moment makes deliverable: one stream, two consumers that both always wait."""
+    g = Group(fresh, "g")
+    total = g.fill(1, 150)
+    done, acks, lock, begun = [], [], threading.Lock(), time.monotonic()
+
+    def consume():
+        while len(done) < total:
+            for e in g.fetch(1, wait_s=20):
+                with lock:
+                    done.append(e["event"]["revision"])
+                    acks.append(threading.Thread(target=g.ack, args=([e],)))  # while this consumer waits again
+                    acks[-1].start()
+
+    threads = [threading.Thread(target=consume) for _ in range(2)]
+    for t in threads:
+        t.start()
+    wait_for(lambda: len(done) == total, 50, "all to be delivered")
+    assert time.monotonic() - begun < 19 * SLOW  # no fetch had to wait until its time was over
+    g.server.append_ok(f"{g.category}-0", [event("Last", {}) for _ in range(2)])
+    for t in threads + acks:
+        t.join(60)
+    assert done[:total] == list(range(1, total + 1))
 
 
 def test_ack_with_append(server, name):

@@ -227,7 +227,8 @@ def test_survives_kill9_and_refuses_private_addresses(fresh, receivers):
     """Without push-private nothing is sent to loopback, whatever the name; after kill -9 pushing goes on, with the secret."""
     r = receivers()
     fill(fresh, "g", 1, 3)
-    define(fresh, "g", r.url.replace("127.0.0.1", "localhost"), max_attempts=1000)
+    # What is under way when the server is killed stays leased for so long.
+    define(fresh, "g", r.url.replace("127.0.0.1", "localhost"), max_attempts=1000, ack_timeout_s=3 * SLOW, push={"timeout_s": 2 * SLOW})
     told = wait_for(lambda: (s := info(fresh, "g")["push_status"])["failed"] > 0 and s, 30, "a refusal")
     assert "not public" in told["last_error"] and r.got == []
     fresh.restart(kill=True, flags=SERVER_FLAGS)
