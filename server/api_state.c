@@ -88,19 +88,21 @@ static void put_key(struct buf *b, const struct job *job, const struct workers_m
 }
 
 /* Folds from the snapshot where that is still good, and keeps one where many events were folded. */
-static err_t fold_from_snapshot(struct job *job, struct state_request *request, struct bytes key,
-                                struct store_view *v, struct buf *ret, struct err_text *et)
+static err_t fold_from_snapshot(struct job *job, const struct state_request *whole,
+                                struct bytes key, struct store_view *v, struct buf *ret,
+                                struct err_text *et)
 {
     struct app *app = job->app;
+    struct state_request request = *whole;
     struct buf snapshot;
     struct state_mark mark;
     struct state_result result;
     buf_init(&snapshot, SQL_VALUE_BYTES_MAX);
     if (app->state_cache != NULL && state_cache_get(app->state_cache, key, &mark, &snapshot)) {
-        request->mark = &mark;
-        request->snapshot = buf_bytes(&snapshot);
+        request.mark = &mark;
+        request.snapshot = buf_bytes(&snapshot);
     }
-    err_t err = state_fold(request, v, ret, &result, et);
+    err_t err = state_fold(&request, v, ret, &result, et);
     if (err == ERR_OK) {
         put_state(job, ret, result.mark.revision);
     }
@@ -113,8 +115,8 @@ static err_t fold_from_snapshot(struct job *job, struct state_request *request, 
 }
 
 /* The view is opened after the model was read, so it has all that the model has. */
-static err_t fold(struct job *job, struct state_request *request, const struct workers_model *model,
-                  struct buf *ret)
+static err_t fold(struct job *job, const struct state_request *request,
+                  const struct workers_model *model, struct buf *ret)
 {
     struct buf key;
     struct store_view *v;
@@ -154,12 +156,12 @@ static err_t read_state(struct job *job, struct reader *reader, uint64_t *ret_po
         err = ERR_NOT_FOUND; /* deleted meanwhile */
     }
     if (err == ERR_OK) {
-        struct state_request request = {.source = buf_bytes(&source),
-                                        .stream = r->key,
-                                        .stored = buf_bytes(&stored),
-                                        .checkpoint = checkpoint,
-                                        .cancelled = api_projection_is_over,
-                                        .cancel_ctx = job};
+        const struct state_request request = {.source = buf_bytes(&source),
+                                              .stream = r->key,
+                                              .stored = buf_bytes(&stored),
+                                              .checkpoint = checkpoint,
+                                              .cancelled = api_projection_is_over,
+                                              .cancel_ctx = job};
         err = fold(job, &request, &model, &state);
         *ret_position = job->position;
     }
