@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RETRY_US    INT64_C(200000) /* of what was decided, but could not be taken in */
+#define RETRY_US    INT64_C(200000) /* after a turn that failed: of what was decided, or is due */
 #define REST_FACTOR 4               /* what looking at growth took, so many times it rests after */
 #define REST_US_MAX INT64_C(100000)
 #define DRAIN_MS    50
@@ -52,6 +52,7 @@ err_t groups_start(const struct group_service_options *options, struct group_ser
         return ERR_MEMORY;
     }
     s->options = *options;
+    s->sleeper.event_fd = -1;
     pthread_mutex_init(&s->mutex, NULL);
     err_t err = groups_open(options->state, &s->groups, et);
     if (err == ERR_OK) {
@@ -220,8 +221,8 @@ static err_t run_calls(struct group_turn *turn, struct call_list *calls, struct 
         if (what == GROUP_FAILED && err == ERR_OK) {
             err = c->error;
         }
-        if (what ==
-            GROUP_WAITS) { /* as it was for this call: the next one of this turn may change it */
+        if (what == GROUP_WAITS) {
+            /* As it was for this call: the next one of this turn may change it. */
             c->seen_changed = groups_changed(turn->groups, c->group);
             c->seen_position = store_view_position(turn->view);
         }
@@ -245,9 +246,10 @@ static err_t expire(struct groups *g)
 }
 
 /* One transaction with everything in it. After an error nothing of it happened. */
-static err_t transact(struct group_service *s, struct call_list *calls, struct outcome *out)
+static err_t transact(struct group_service *s, int64_t now_us, struct call_list *calls,
+                      struct outcome *out)
 {
-    struct group_turn turn = {.groups = s->groups, .now_us = wall_clock(s)};
+    struct group_turn turn = {.groups = s->groups, .now_us = now_us};
     err_t err = app_view_open(s->options.store, &turn.view);
     if (err != ERR_OK) {
         move_all(calls, &out->failed);
@@ -281,7 +283,6 @@ static void fail_all(struct group_service *s, struct call_list *calls, struct ca
     while ((c = pop(calls)) != NULL) {
         if (c->decided && !s->stopping) {
             push(&s->retry, c);
-            s->retry_at_us = workers_now_us() + RETRY_US;
             continue;
         }
         if (c->ticket != 0) {
@@ -381,16 +382,18 @@ static void turn(struct group_service *s, bool growth)
     struct call_list calls = {0};
     struct outcome out = {0};
     int64_t begun = workers_now_us();
-    bool due = groups_due(s->groups) <= wall_clock(s);
+    int64_t now_us = wall_clock(s); /* one reading: what ends by it is what wakes those that wait */
+    bool may_retry = s->stopping || begun >= s->retry_at_us;
+    bool due = may_retry && groups_due(s->groups) <= now_us;
     take_new(s, &calls);
     take_waiting(s, growth, due, &calls);
-    if (s->retry.first != NULL && (s->stopping || begun >= s->retry_at_us)) {
+    if (may_retry) {
         move_all(&s->retry, &calls);
     }
     if (calls.first == NULL && !due) {
         return;
     }
-    err_t err = transact(s, &calls, &out);
+    err_t err = transact(s, now_us, &calls, &out);
     if (err == ERR_OK) {
         submit_commands(s, &out.commits);
         move_all(&out.waits, &s->waiting);
@@ -399,6 +402,7 @@ static void turn(struct group_service *s, bool growth)
         move_all(&out.waits, &out.failed);
         move_all(&out.commits, &out.failed);
         fail_all(s, &out.failed, &out.answered, err);
+        s->retry_at_us = begun + RETRY_US;
         log_line(LOG_LEVEL_WARN, "the state of the groups could not be written",
                  log_text("error", err_name(err)), log_text("detail", err_describe(err)));
     }
@@ -431,7 +435,8 @@ static bool sleep_until_more(struct group_service *s, uint64_t seen)
     int64_t now = workers_now_us();
     int64_t due = groups_due(s->groups), until = now + 1000000;
     if (due != INT64_MAX) {
-        until = earlier(until, now + (due - wall_clock(s)));
+        int64_t at = now + (due - wall_clock(s));
+        until = earlier(until, at > s->retry_at_us ? at : s->retry_at_us);
     }
     for (struct group_call *c = s->waiting.first; c != NULL; c = c->next) {
         bool changed = groups_changed(s->groups, c->group) != c->seen_changed;

@@ -528,14 +528,16 @@ static void *run_push(void *ctx)
 err_t push_start(const struct push_options *options, struct push **ret, struct err_text *et)
 {
     struct push *p = calloc(1, sizeof *p);
-    *ret = p;
-    if (p == NULL || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+    if (p == NULL) {
         return ERR_MEMORY;
     }
+    *ret = p; /* also on an error: push_free takes it */
     p->options = *options;
     p->changed = true;
     pthread_mutex_init(&p->mutex, NULL);
-    p->multi = curl_multi_init();
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK) {
+        p->multi = curl_multi_init();
+    }
     p->started = p->multi != NULL && pthread_create(&p->thread, NULL, run_push, p) == 0;
     return p->started ? ERR_OK : err_set(et, ERR_MEMORY, "cannot start the thread of webhooks");
 }

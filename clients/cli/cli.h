@@ -52,6 +52,24 @@ cli_command_fn cli_truncate;
 cli_command_fn cli_verify;
 cli_command_fn cli_version;
 
+/* ---- a command of parts: `daybook group PART …` ---- */
+
+struct cli_part {
+    const char *name;
+    cli_command_fn *run;
+    const char *summary;
+};
+
+struct cli_parts {
+    const char *command, *more; /* a sentence under the list */
+    const struct cli_part *items;
+    size_t n;
+};
+
+/* Runs the part that argv[1] names, with it as argv[0], or says which there are. */
+int cli_run_part(const struct cli_parts *parts, int argc, char **argv,
+                 const struct cli_globals *globals);
+
 /* ---- options ---- */
 
 enum cli_option_kind {

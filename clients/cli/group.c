@@ -10,11 +10,7 @@
 
 #define LINE_BYTES 4096
 
-static const struct {
-    const char *name;
-    cli_command_fn *run;
-    const char *summary;
-} parts[] = {
+static const struct cli_part parts[] = {
     {"create", group_create, "make one, over all events or those that match a filter"},
     {"list", group_list, "all of them, with how far they are"},
     {"show", group_show, "what is known of one, and its consumers"},
@@ -26,34 +22,11 @@ static const struct {
     {"delete", group_delete, "delete it; the events stay"},
 };
 
-static void print_parts(FILE *out)
-{
-    (void)fprintf(out, "usage: daybook group PART [options]\n\n");
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        (void)fprintf(out, "  %-9s %s\n", parts[i].name, parts[i].summary);
-    }
-    (void)fprintf(out, "\ndaybook group PART --help says more. daybook consume works for one.\n");
-}
-
 int cli_group(int argc, char **argv, const struct cli_globals *globals)
 {
-    if (argc < 2) {
-        cli_error("which part of it is missing");
-        cli_hint("daybook group --help lists them");
-        return CLI_USAGE;
-    }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        print_parts(stdout);
-        return CLI_OK;
-    }
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        if (strcmp(argv[1], parts[i].name) == 0) {
-            return parts[i].run(argc - 1, argv + 1, globals);
-        }
-    }
-    cli_error("group has no part %s", argv[1]);
-    cli_hint("daybook group --help lists them");
-    return CLI_USAGE;
+    static const struct cli_parts all = {"group", "daybook consume works for one.", parts,
+                                         sizeof parts / sizeof parts[0]};
+    return cli_run_part(&all, argc, argv, globals);
 }
 
 /* ---- shared ---- */

@@ -8,11 +8,7 @@
 
 #define SOURCE_BYTES_MAX ((size_t)16 << 20)
 
-static const struct {
-    const char *name;
-    cli_command_fn *run;
-    const char *summary;
-} parts[] = {
+static const struct cli_part parts[] = {
     {"put", projection_put, "define one by a script, or change its definition"},
     {"list", projection_list, "all of them, with how far they are"},
     {"show", projection_show, "what is known of one; --watch: its progress"},
@@ -29,34 +25,11 @@ static const struct {
     {"schema", projection_schema, "its tables and columns"},
 };
 
-static void print_parts(FILE *out)
-{
-    (void)fprintf(out, "usage: daybook projection PART [options]\n\n");
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        (void)fprintf(out, "  %-9s %s\n", parts[i].name, parts[i].summary);
-    }
-    (void)fprintf(out, "\ndaybook projection PART --help says more. daybook query asks one.\n");
-}
-
 int cli_projection(int argc, char **argv, const struct cli_globals *globals)
 {
-    if (argc < 2) {
-        cli_error("which part of it is missing");
-        cli_hint("daybook projection --help lists them");
-        return CLI_USAGE;
-    }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        print_parts(stdout);
-        return CLI_OK;
-    }
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        if (strcmp(argv[1], parts[i].name) == 0) {
-            return parts[i].run(argc - 1, argv + 1, globals);
-        }
-    }
-    cli_error("projection has no part %s", argv[1]);
-    cli_hint("daybook projection --help lists them");
-    return CLI_USAGE;
+    static const struct cli_parts all = {"projection", "daybook query asks one.", parts,
+                                         sizeof parts / sizeof parts[0]};
+    return cli_run_part(&all, argc, argv, globals);
 }
 
 /* ---- put ---- */
