@@ -168,7 +168,9 @@ class LiveRead:
 
     def ready(self, seconds=0):
         """What has come, after waiting up to so long for the first of it, as a list."""
-        if select.select([self.socket], [], [], seconds)[0]:
+        poll = select.poll()  # not select, which takes no descriptor over 1023
+        poll.register(self.socket, select.POLLIN)
+        if poll.poll(seconds * 1000):
             assert self.receive(), "the answer ended"
         items = []
         while (item := self._next()) is not None:
