@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #define RETRY_US    INT64_C(200000) /* after a turn that failed: of what was decided, or is due */
-#define REST_FACTOR 4               /* what looking at growth took, so many times it rests after */
-#define REST_US_MAX INT64_C(100000)
+#define REST_FACTOR 16              /* what looking at growth took, so many times it rests after */
+#define REST_US_MAX INT64_C(250000)
 #define DRAIN_MS    50
 
 struct call_list {
